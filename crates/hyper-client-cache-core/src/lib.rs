@@ -1,0 +1,27 @@
+//! Traits, policy, engine and session of `hyper-client-cache`.
+//!
+//! Most programs use the umbrella crate `hyper-client-cache`; a backend crate builds on this one with
+//! `default-features = false`, which leaves out the client.
+//!
+//! The modules in reading order, which is also the only direction in which they import:
+//! `session` (what a person calls), [`layer`] (the engine, one tower service), `transport` (the client, as one more
+//! tower service), [`policy`] (pure decisions), [`key`] (a request's cache key), [`cache`] (three storages and what
+//! needs more than one of them), [`storage`] (bytes with a deadline); [`clock`] and [`error`] import nothing.
+
+#[cfg(feature = "client")]
+pub mod session;
+
+pub mod layer;
+
+pub mod policy;
+
+pub mod key;
+
+pub mod cache;
+
+pub mod storage;
+
+pub mod clock;
+pub mod error;
+
+pub use error::{BoxError, Error, ErrorKind, Result};
