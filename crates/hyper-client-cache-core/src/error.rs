@@ -90,7 +90,12 @@ impl Error {
     #[must_use]
     pub fn with_source(self, source: impl Into<BoxError>) -> Self {
         let Inner { kind, context, transient, .. } = &*self.0;
-        Self(Arc::new(Inner { kind: *kind, context: context.clone(), transient: *transient, source: Some(source.into()) }))
+        Self(Arc::new(Inner {
+            kind: *kind,
+            context: context.clone(),
+            transient: *transient,
+            source: Some(source.into()),
+        }))
     }
 
     /// The same error, marked as one that may be gone at the next try (a busy or unreachable store).

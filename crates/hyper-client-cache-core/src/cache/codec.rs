@@ -11,8 +11,10 @@ use http::{HeaderName, HeaderValue, Method, StatusCode, Version};
 use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteBuf, Bytes as ByteSlice};
 
-use super::record::{BodyPlace, Freshness, Group, LifetimeSource, Record, ResponseRecord, Selecting, Variant, Variants};
 use super::Stored;
+use super::record::{
+    BodyPlace, Freshness, Group, LifetimeSource, Record, ResponseRecord, Selecting, Variant, Variants,
+};
 use crate::clock::{from_millis, to_millis};
 use crate::error::{Error, ErrorKind, Result};
 use crate::storage::{CacheKey, Entry};
@@ -175,7 +177,11 @@ impl<'a> From<&'a ResponseRecord> for WireResponse<'a> {
             sel: wire_selecting(&response.selecting),
             status: response.status.as_u16(),
             http: version_number(response.version),
-            headers: response.headers.iter().map(|(name, value)| (name.as_str(), ByteSlice::new(value.as_bytes()))).collect(),
+            headers: response
+                .headers
+                .iter()
+                .map(|(name, value)| (name.as_str(), ByteSlice::new(value.as_bytes())))
+                .collect(),
             req: to_millis(fresh.requested_at),
             recv: to_millis(fresh.received_at),
             age: millis(fresh.initial_age),
@@ -416,5 +422,4 @@ mod tests {
         let error = encode(Stored::new(Record::Response(response), Bytes::new(), None)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TooLarge);
     }
-
 }

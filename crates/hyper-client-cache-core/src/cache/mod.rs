@@ -19,7 +19,9 @@ use bytes::Bytes;
 use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, stream};
 
-pub use self::record::{BodyPlace, Freshness, Group, LifetimeSource, Record, ResponseRecord, Selecting, Variant, Variants};
+pub use self::record::{
+    BodyPlace, Freshness, Group, LifetimeSource, Record, ResponseRecord, Selecting, Variant, Variants,
+};
 pub use self::storage_cache::StorageCache;
 use crate::error::Result;
 use crate::storage::{CacheKey, Storage, StorageStats};

@@ -83,7 +83,13 @@ pub struct ResponseRecord {
 impl ResponseRecord {
     /// A response with an empty inline body; fields are public and may be set afterwards.
     #[must_use]
-    pub fn new(key: CacheKey, method: Method, url: impl Into<String>, status: StatusCode, freshness: Freshness) -> Self {
+    pub fn new(
+        key: CacheKey,
+        method: Method,
+        url: impl Into<String>,
+        status: StatusCode,
+        freshness: Freshness,
+    ) -> Self {
         Self {
             key,
             method,
@@ -200,7 +206,9 @@ impl Freshness {
         let left = self.lifetime?;
         Some(match left.checked_sub(self.initial_age) {
             Some(left) => self.received_at.checked_add(left)?,
-            None => self.received_at.checked_sub(self.initial_age.saturating_sub(left)).unwrap_or(SystemTime::UNIX_EPOCH),
+            None => {
+                self.received_at.checked_sub(self.initial_age.saturating_sub(left)).unwrap_or(SystemTime::UNIX_EPOCH)
+            }
         })
     }
 
