@@ -1,0 +1,134 @@
+//! Which header lines of a response are stored (RFC 9111 section 3.1), and the few fields that admission reads itself.
+//!
+//! Read next: [`vary`](super::vary).
+
+use std::collections::HashSet;
+use std::time::SystemTime;
+
+use http::header::{
+    AGE, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, LAST_MODIFIED,
+    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VARY,
+};
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::directives::{ResponseDirectives, trim};
+use super::outcome::Reason;
+
+/// Whether a stored response without this field, or with another value of it, would be wrong or useless: the fields
+/// that say how the body is to be read or that the cache itself decides by.
+pub(super) fn is_essential(name: &HeaderName) -> bool {
+    [CONTENT_ENCODING, CONTENT_TYPE, CONTENT_LENGTH, CONTENT_RANGE, VARY, DATE, http::header::CACHE_CONTROL]
+        .contains(name)
+}
+
+/// Whether a field concerns only the connection that it came over.
+pub(super) fn is_hop_by_hop(name: &HeaderName) -> bool {
+    [CONNECTION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION].contains(name)
+        || matches!(name.as_str(), "keep-alive" | "proxy-connection" | "proxy-authentication-info")
+}
+
+/// The lines to store, in order.
+///
+/// Left out are the fields of the connection and those that `Connection` names, `Age` (it is part of the freshness and
+/// added anew to each hit), the fields that a qualified `no-cache` names, and in a shared cache `Set-Cookie` and the
+/// fields that a qualified `private` names. `Content-Length` goes where `Transfer-Encoding` overrode it. A missing
+/// `Date` is added (RFC 9110 section 6.6.1).
+pub(super) fn storable(
+    headers: &HeaderMap,
+    obeyed: Option<&ResponseDirectives>,
+    directives: &ResponseDirectives,
+    shared: bool,
+    received_at: SystemTime,
+) -> Result<Vec<(HeaderName, HeaderValue)>, Reason> {
+    let named = named_by_connection(headers);
+    if named.iter().any(is_essential) {
+        return Err(Reason::MalformedHeaders);
+    }
+    let mut withheld: HashSet<&HeaderName> = named.iter().collect();
+    if let Some(obeyed) = obeyed {
+        withheld.extend(obeyed.no_cache.fields());
+    }
+    if shared {
+        withheld.extend(directives.private.fields());
+    }
+    let recoded = headers.contains_key(TRANSFER_ENCODING);
+    let mut lines = Vec::with_capacity(headers.len().saturating_add(1));
+    for (name, value) in headers {
+        let left_out = is_hop_by_hop(name)
+            || name == AGE
+            || (shared && name == SET_COOKIE)
+            || (recoded && name == CONTENT_LENGTH)
+            || (!withheld.is_empty() && withheld.contains(name));
+        if !left_out {
+            lines.push((name.clone(), value.clone()));
+        }
+    }
+    if !headers.contains_key(DATE)
+        && let Some(date) = http_date(received_at)
+    {
+        lines.push((DATE, date));
+    }
+    Ok(lines)
+}
+
+/// The fields that `Connection` names; what is no name is passed over, because it can name no field that is there.
+pub(super) fn named_by_connection(headers: &HeaderMap) -> HashSet<HeaderName> {
+    headers
+        .get_all(CONNECTION)
+        .iter()
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
+        .filter_map(|name| HeaderName::from_bytes(trim(name)).ok())
+        .collect()
+}
+
+/// The body's announced length; `Err` where it is announced twice or in a way that recipients may read differently
+/// (RFC 9110 section 8.6).
+pub(super) fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Reason> {
+    let mut lines = headers.get_all(CONTENT_LENGTH).iter();
+    let Some(line) = lines.next() else {
+        return Ok(None);
+    };
+    let digits = line.as_bytes();
+    if lines.next().is_some() || !digits.iter().all(u8::is_ascii_digit) {
+        return Err(Reason::ContentLength);
+    }
+    line.to_str().ok().and_then(|text| text.parse().ok()).map(Some).ok_or(Reason::ContentLength)
+}
+
+/// The entity tag, if there is exactly one and it is well-formed (RFC 9110 section 8.8.3).
+pub(super) fn etag<'a>(mut lines: impl Iterator<Item = &'a HeaderValue>) -> Option<&'a HeaderValue> {
+    let line = lines.next()?;
+    let bytes = line.as_bytes();
+    let opaque = bytes.strip_prefix(b"W/").unwrap_or(bytes);
+    let valid = match opaque {
+        [b'"', inner @ .., b'"'] => inner.iter().all(|byte| !matches!(byte, 0..=b' ' | b'"' | 0x7f)),
+        _ => false,
+    };
+    (valid && lines.next().is_none()).then_some(line)
+}
+
+/// The modification date, if there is exactly one and it is one.
+pub(super) fn last_modified<'a>(mut lines: impl Iterator<Item = &'a HeaderValue>) -> Option<&'a HeaderValue> {
+    let line = lines.next()?;
+    (parse_date(line).is_some() && lines.next().is_none()).then_some(line)
+}
+
+/// Whether a response can be revalidated.
+pub(super) fn has_validator(headers: &HeaderMap) -> bool {
+    etag(headers.get_all(ETAG).iter()).is_some() || last_modified(headers.get_all(LAST_MODIFIED).iter()).is_some()
+}
+
+/// A date in any of the three forms of RFC 9110 section 5.6.7.
+pub(super) fn parse_date(line: &HeaderValue) -> Option<SystemTime> {
+    httpdate::parse_http_date(line.to_str().ok()?).ok()
+}
+
+/// The line for `moment`; `None` outside the years that the form can express, where the formatter would panic.
+fn http_date(moment: SystemTime) -> Option<HeaderValue> {
+    const YEAR_10000: u64 = 253_402_300_800;
+    let seconds = moment.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs();
+    if seconds >= YEAR_10000 {
+        return None;
+    }
+    HeaderValue::try_from(httpdate::fmt_http_date(moment)).ok()
+}

@@ -1,0 +1,417 @@
+//! What the cache did for one request, and what decided that: the value behind `Response::cache_info`, the tracing
+//! event, the counters and the `Cache-Status` header (RFC 9211).
+
+use std::fmt::Write as _;
+use std::time::{Duration, SystemTime};
+
+use http::{HeaderValue, StatusCode};
+
+use crate::cache::{LifetimeSource, ResponseRecord};
+use crate::storage::CacheKey;
+
+/// What the cache did for one request, and why.
+///
+/// Cheap to make and to clone: no allocation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CacheInfo {
+    /// What was done.
+    pub outcome: Outcome,
+    /// What decided that.
+    pub reason: Reason,
+    /// Whether the answer is being stored.
+    pub storing: Storing,
+    /// The key that was looked up; `None` where nothing was.
+    pub key: Option<CacheKey>,
+    /// When the stored response was received or last revalidated; `None` where none was used.
+    pub created_at: Option<SystemTime>,
+    /// The moment up to which the response is fresh; `None`: for ever, or nothing is stored.
+    pub expires_at: Option<SystemTime>,
+    /// The age of the stored response when it was served (RFC 9111 section 4.2.3).
+    pub age: Option<Duration>,
+    /// Whether the answer was past its freshness when it was served.
+    pub is_stale: bool,
+    /// Whether the origin confirmed the stored response for this request.
+    pub revalidated: bool,
+    /// What decided the lifetime; [`LifetimeSource::Forced`] where a setting overrode the headers.
+    pub lifetime_source: Option<LifetimeSource>,
+    /// The freshness left when the response was served, in whole seconds, negative where it is stale; `None`: for ever,
+    /// or nothing is stored.
+    pub ttl: Option<i64>,
+}
+
+impl CacheInfo {
+    /// An outcome for which nothing stored was used.
+    #[must_use]
+    pub const fn new(outcome: Outcome, reason: Reason) -> Self {
+        Self {
+            outcome,
+            reason,
+            storing: Storing::Unchanged,
+            key: None,
+            created_at: None,
+            expires_at: None,
+            age: None,
+            is_stale: false,
+            revalidated: false,
+            lifetime_source: None,
+            ttl: None,
+        }
+    }
+
+    /// An outcome for which `record` was used at `now`.
+    #[must_use]
+    pub fn of_record(outcome: Outcome, reason: Reason, record: &ResponseRecord, now: SystemTime) -> Self {
+        Self { key: Some(record.key), ..Self::new(outcome, reason) }.with_freshness(record, now)
+    }
+
+    /// Takes key, dates and age from `record`, as they are at `now`.
+    #[must_use]
+    pub fn with_freshness(mut self, record: &ResponseRecord, now: SystemTime) -> Self {
+        let freshness = &record.freshness;
+        self.created_at = Some(freshness.received_at);
+        self.expires_at = freshness.expires();
+        self.age = freshness.age(now);
+        self.ttl = self.expires_at.map(|expires| seconds_between(now, expires));
+        self.is_stale = self.expires_at.is_some_and(|expires| expires <= now);
+        self.revalidated = self.outcome == Outcome::Revalidated;
+        self.lifetime_source = Some(freshness.source);
+        self
+    }
+
+    /// Sets the [`key`](Self::key) that was looked up.
+    #[must_use]
+    pub fn with_key(mut self, key: impl Into<Option<CacheKey>>) -> Self {
+        self.key = key.into();
+        self
+    }
+
+    /// Sets whether the answer is being [stored](Self::storing).
+    #[must_use]
+    pub fn with_storing(mut self, storing: Storing) -> Self {
+        self.storing = storing;
+        self
+    }
+
+    /// Whether the answer was got without a request of its own that fetched it in full: it was stored, was confirmed by
+    /// the origin, or is shared with a request that was already on its way.
+    #[must_use]
+    pub fn from_cache(&self) -> bool {
+        matches!(self.outcome, Outcome::Hit | Outcome::Revalidated | Outcome::Stale | Outcome::Coalesced)
+    }
+
+    /// Whether the response is past its freshness at `now`. One that is not stored, or good for ever, never is.
+    #[must_use]
+    pub fn is_expired(&self, now: SystemTime) -> bool {
+        self.expires_at.is_some_and(|expires| expires <= now)
+    }
+
+    /// The `Cache-Status` line (RFC 9211) for a cache of this name.
+    ///
+    /// It shows no key, because a key can tell two partitions apart. Characters of `cache_name` that the field cannot
+    /// hold are left out.
+    #[must_use]
+    pub fn cache_status(&self, cache_name: &str) -> HeaderValue {
+        let mut line = structured_name(cache_name);
+        match self.outcome {
+            Outcome::Hit | Outcome::Stale => line.push_str("; hit"),
+            Outcome::Revalidated => line.push_str("; fwd=stale; fwd-status=304"),
+            Outcome::Bypass if matches!(self.reason, Reason::Method) => line.push_str("; fwd=method"),
+            Outcome::Bypass => line.push_str("; fwd=bypass"),
+            Outcome::Miss => line.push_str(self.reason.forward()),
+            Outcome::Coalesced => {
+                line.push_str(self.reason.forward());
+                line.push_str("; collapsed");
+            }
+            // Neither served from the store nor forwarded: only the detail says why.
+            Outcome::Offline => {}
+        }
+        if let Some(ttl) = self.ttl {
+            // Writing to a string cannot fail.
+            let _ = write!(line, "; ttl={ttl}");
+        }
+        if self.storing == Storing::Yes {
+            line.push_str("; stored");
+        }
+        line.push_str("; detail=");
+        line.push_str(self.reason.as_str());
+        HeaderValue::try_from(line).unwrap_or_else(|_| HeaderValue::from_static("cache"))
+    }
+}
+
+/// What the cache did for one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// Answered from the store, fresh; the origin was not asked.
+    Hit,
+    /// Answered from the store after the origin confirmed it.
+    Revalidated,
+    /// Answered from the store although past its freshness.
+    Stale,
+    /// Fetched from the origin.
+    Miss,
+    /// Answered with what another request, already on its way, fetched.
+    Coalesced,
+    /// Fetched from the origin without looking at the store.
+    Bypass,
+    /// Nothing usable was stored and the origin was not to be asked: the answer is a 504 made here.
+    Offline,
+}
+
+impl Outcome {
+    /// The name in kebab-case.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Revalidated => "revalidated",
+            Self::Stale => "stale",
+            Self::Miss => "miss",
+            Self::Coalesced => "coalesced",
+            Self::Bypass => "bypass",
+            Self::Offline => "offline",
+        }
+    }
+}
+
+/// Whether an answer is being stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Storing {
+    /// The question did not arise: the store is as it was.
+    Unchanged,
+    /// It is stored, once its body has been read to the end.
+    Yes,
+    /// It is not, for this reason.
+    No(Reason),
+}
+
+/// What decided: the directive, rule, limit or fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Reason {
+    // What is stored.
+    /// The stored response is fresh.
+    Fresh,
+    /// Nothing is stored under the key.
+    NotFound,
+    /// The stored response is past its freshness.
+    Expired {
+        /// For how long.
+        by: Duration,
+    },
+    /// The URL is stored, but no variant of it that this request selects (`Vary`).
+    VariantNotFound,
+    /// The clock stands before the moment at which the stored response was received, so that its age is not known.
+    ClockSetBack,
+    /// The origin confirmed the stored response.
+    Revalidated,
+    /// Another request for the same thing was on its way; this is its answer.
+    LeaderAnswer,
+    /// Served past its freshness while it is refreshed.
+    StaleWhileRevalidate,
+    /// Served past its freshness instead of an error.
+    StaleIfError,
+
+    // What the request asks.
+    /// The request says `no-store`.
+    RequestNoStore,
+    /// The request says `no-cache`.
+    RequestNoCache,
+    /// The stored response is older than the request's `max-age`.
+    RequestMaxAge,
+    /// The stored response is not fresh for as long as the request's `min-fresh`.
+    RequestMinFresh,
+    /// The request's `max-stale` accepts the stored response.
+    RequestMaxStale,
+    /// The request says `only-if-cached` and nothing usable is stored.
+    RequestOnlyIfCached,
+    /// The method is not among those whose responses are stored.
+    Method,
+    /// A header overrides the method.
+    MethodOverride,
+    /// The URL's scheme is neither `http` nor `https`.
+    Scheme,
+    /// The request asks for a part of the body.
+    Range,
+    /// The request has conditional headers of its own.
+    Conditional,
+    /// The request asks for another protocol.
+    Upgrade,
+    /// The request's body cannot be part of a key: it cannot be repeated, or is too long.
+    RequestBody,
+
+    // What the settings ask.
+    /// The mode of the request.
+    Mode,
+    /// A setting, such as [`ExpireAfter::DoNotStore`](super::ExpireAfter::DoNotStore).
+    Setting,
+
+    // What the response says.
+    /// The response says `no-store`.
+    ResponseNoStore,
+    /// The response says `private`, and the cache is shared.
+    ResponsePrivate,
+    /// The response says `no-cache`.
+    ResponseNoCache,
+    /// The response says `must-revalidate`, or what implies it.
+    ResponseMustRevalidate,
+    /// The response says `must-understand` with a status that the cache has no rules for.
+    ResponseMustUnderstand,
+    /// The response sets a cookie.
+    SetCookie,
+    /// The request has `Authorization`, and the response does not permit a shared cache to store the answer.
+    Authorization,
+    /// The response varies on more than headers (`Vary: *`).
+    VaryStar,
+    /// `Vary` is malformed or too long.
+    VaryMalformed,
+    /// The status is not stored.
+    Status(StatusCode),
+    /// Neither headers nor settings give a lifetime, and the response cannot be revalidated.
+    NoFreshness,
+    /// The response is stale when it comes, and cannot be revalidated.
+    StaleOnArrival,
+    /// The response is a part of the whole (206).
+    PartialContent,
+    /// The body ended early, or was longer than announced.
+    Incomplete,
+    /// Nothing but the end of the connection marks the end of the body.
+    CloseDelimited,
+    /// `Content-Length` is repeated or malformed.
+    ContentLength,
+    /// `Connection` names a field that the response cannot be used without.
+    MalformedHeaders,
+    /// The body or the headers are over a limit.
+    TooLarge,
+    /// The origin's selected representation is another than the one stored.
+    OriginChanged,
+    /// The origin answered a revalidation with a new response.
+    OriginReplaced,
+
+    // What happened to the store.
+    /// The entry was invalidated while the response was on its way.
+    Invalidated,
+    /// The store failed or did not answer in time.
+    StoreFault,
+    /// The store has too much to do.
+    StoreBusy,
+    /// What is stored under the key was stored for another request.
+    RecordMismatch,
+    /// What is stored is damaged.
+    Corrupt,
+    /// The caller did not read the body to its end.
+    Abandoned,
+    /// The request to the origin failed.
+    OriginFailed,
+}
+
+impl Reason {
+    /// The name in kebab-case.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Fresh => "fresh",
+            Self::NotFound => "not-found",
+            Self::Expired { .. } => "expired",
+            Self::VariantNotFound => "variant-not-found",
+            Self::ClockSetBack => "clock-set-back",
+            Self::Revalidated => "revalidated",
+            Self::LeaderAnswer => "leader-answer",
+            Self::StaleWhileRevalidate => "stale-while-revalidate",
+            Self::StaleIfError => "stale-if-error",
+            Self::RequestNoStore => "request-no-store",
+            Self::RequestNoCache => "request-no-cache",
+            Self::RequestMaxAge => "request-max-age",
+            Self::RequestMinFresh => "request-min-fresh",
+            Self::RequestMaxStale => "request-max-stale",
+            Self::RequestOnlyIfCached => "request-only-if-cached",
+            Self::Method => "method",
+            Self::MethodOverride => "method-override",
+            Self::Scheme => "scheme",
+            Self::Range => "range",
+            Self::Conditional => "conditional",
+            Self::Upgrade => "upgrade",
+            Self::RequestBody => "request-body",
+            Self::Mode => "mode",
+            Self::Setting => "setting",
+            Self::ResponseNoStore => "response-no-store",
+            Self::ResponsePrivate => "response-private",
+            Self::ResponseNoCache => "response-no-cache",
+            Self::ResponseMustRevalidate => "response-must-revalidate",
+            Self::ResponseMustUnderstand => "response-must-understand",
+            Self::SetCookie => "set-cookie",
+            Self::Authorization => "authorization",
+            Self::VaryStar => "vary-star",
+            Self::VaryMalformed => "vary-malformed",
+            Self::Status(_) => "status",
+            Self::NoFreshness => "no-freshness",
+            Self::StaleOnArrival => "stale-on-arrival",
+            Self::PartialContent => "partial-content",
+            Self::Incomplete => "incomplete",
+            Self::CloseDelimited => "close-delimited",
+            Self::ContentLength => "content-length",
+            Self::MalformedHeaders => "malformed-headers",
+            Self::TooLarge => "too-large",
+            Self::OriginChanged => "origin-changed",
+            Self::OriginReplaced => "origin-replaced",
+            Self::Invalidated => "invalidated",
+            Self::StoreFault => "store-fault",
+            Self::StoreBusy => "store-busy",
+            Self::RecordMismatch => "record-mismatch",
+            Self::Corrupt => "corrupt",
+            Self::Abandoned => "abandoned",
+            Self::OriginFailed => "origin-failed",
+        }
+    }
+
+    /// The `fwd` parameter of a request that went to the origin for this reason (RFC 9211 section 2.2).
+    const fn forward(self) -> &'static str {
+        match self {
+            Self::VariantNotFound => "; fwd=vary-miss",
+            Self::RequestNoCache | Self::RequestMaxAge | Self::RequestMinFresh | Self::Mode => "; fwd=request",
+            Self::Expired { .. }
+            | Self::ClockSetBack
+            | Self::ResponseNoCache
+            | Self::ResponseMustRevalidate
+            | Self::OriginChanged
+            | Self::OriginReplaced => "; fwd=stale",
+            Self::NotFound => "; fwd=uri-miss",
+            _ => "; fwd=miss",
+        }
+    }
+}
+
+impl std::fmt::Display for Reason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// From `start` to `end` in whole seconds, rounded towards zero, negative where `end` is before `start`.
+fn seconds_between(start: SystemTime, end: SystemTime) -> i64 {
+    match end.duration_since(start) {
+        Ok(left) => i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+        Err(past) => i64::try_from(past.duration().as_secs()).map_or(i64::MIN, i64::saturating_neg),
+    }
+}
+
+/// `name` as a token of RFC 8941 where it is one, else as its string.
+fn structured_name(name: &str) -> String {
+    let is_token = name.starts_with(|first: char| first.is_ascii_alphabetic())
+        && name.chars().all(|char| char.is_ascii_alphanumeric() || matches!(char, '-' | '_' | '.' | ':' | '/' | '*'));
+    if is_token {
+        return name.to_owned();
+    }
+    let mut quoted = String::with_capacity(name.len().saturating_add(2));
+    quoted.push('"');
+    for char in name.chars().filter(|char| matches!(char, ' '..='~')) {
+        if matches!(char, '"' | '\\') {
+            quoted.push('\\');
+        }
+        quoted.push(char);
+    }
+    quoted.push('"');
+    quoted
+}

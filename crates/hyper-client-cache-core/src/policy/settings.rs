@@ -1,0 +1,463 @@
+//! What a session or a single request may ask of the cache: plain data, checked once by [`Settings::validate`].
+//!
+//! Read next: [`directives`](super::directives), which is what the two ends of the exchange ask by themselves.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::{Duration, SystemTime};
+
+use http::{Method, StatusCode};
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// How long past its freshness a response with a validator is kept, so that it can be revalidated: seven days.
+const RETAIN_STALE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// How many variants of one URL are kept by default (case 48).
+const MAX_VARIANTS: usize = 64;
+
+/// What a session caches, for whom, and for how long.
+///
+/// The default obeys what servers say as a private cache, and keeps what servers say nothing about until it is deleted.
+/// Fields are public; the setters of the same names consume and return `Self`.
+///
+/// ```
+/// use std::time::Duration;
+/// use hyper_client_cache_core::policy::Settings;
+///
+/// let settings = Settings::default()
+///     .expire_after(Duration::from_secs(3600))
+///     .stale_if_error(Duration::from_secs(24 * 3600));
+/// assert!(settings.validate().is_ok());
+///
+/// // The RFC to the letter, for a cache that serves several users.
+/// let strict = Settings::rfc9111().shared(true);
+/// assert!(strict.validate().is_ok());
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Settings {
+    /// Whether `Cache-Control`, `Expires` and `Pragma` are obeyed. Default: [`CacheControl::Honor`].
+    pub cache_control: CacheControl,
+    /// Whether this is a shared cache in the sense of RFC 9111: one whose answers go to several users.
+    /// It does not store what is `private`, obeys `s-maxage` and `proxy-revalidate`, stores an answer to a request
+    /// with `Authorization` only where the response permits it, and never stores `Set-Cookie`. Default: `false`.
+    pub shared: bool,
+    /// How long a response is good for where its headers do not say. Default: [`ExpireAfter::Never`].
+    pub expire_after: ExpireAfter,
+    /// The methods whose responses are stored. Default: GET and HEAD.
+    pub allowed_methods: Vec<Method>,
+    /// The statuses that are stored without explicit freshness. Default: 200.
+    /// With [`CacheControl::Honor`] any other final status is stored too where its headers give explicit freshness,
+    /// except 206 and 304.
+    pub allowed_codes: Vec<StatusCode>,
+    /// How long past its freshness a response may be served while it is refreshed in the background, where neither
+    /// request nor response say (RFC 5861 section 3). Default: not at all.
+    pub stale_while_revalidate: Option<Duration>,
+    /// How long past its freshness a response may be served instead of an error, where neither request nor response
+    /// say (RFC 5861 section 4). Default: not at all.
+    pub stale_if_error: Option<Duration>,
+    /// How many variants of one URL are kept; the oldest go first. Default: 64.
+    pub max_variants: usize,
+    /// The longest body that is stored, in bytes. Default: no limit but the storage's own.
+    pub max_body_len: Option<u64>,
+    /// How long past its freshness a response that can be revalidated is kept. Default: seven days.
+    /// One that cannot is kept for its stale windows only.
+    pub retain_stale: Duration,
+    /// Separates this session's entries from those of other partitions. Default: none.
+    pub partition: Option<String>,
+    /// The key for the hash that stands in for credentials. Default: a fixed constant, so that entries survive a
+    /// restart; a cache that others can read should be given a secret.
+    pub secret: Secret,
+}
+
+impl Settings {
+    /// The strict preset: no lifetime but what the headers say and the RFC's heuristic (RFC 9111 section 4.2.2).
+    ///
+    /// The heuristic applies to 200, 203, 204, 300, 301 and 308; an error is stored on explicit freshness only.
+    #[must_use]
+    pub fn rfc9111() -> Self {
+        Self {
+            expire_after: ExpireAfter::Heuristic,
+            allowed_codes: vec![
+                StatusCode::OK,
+                StatusCode::NON_AUTHORITATIVE_INFORMATION,
+                StatusCode::NO_CONTENT,
+                StatusCode::MULTIPLE_CHOICES,
+                StatusCode::MOVED_PERMANENTLY,
+                StatusCode::PERMANENT_REDIRECT,
+            ],
+            ..Self::default()
+        }
+    }
+
+    /// Sets [`cache_control`](Self::cache_control).
+    #[must_use]
+    pub fn cache_control(mut self, cache_control: CacheControl) -> Self {
+        self.cache_control = cache_control;
+        self
+    }
+
+    /// Sets [`shared`](Self::shared).
+    #[must_use]
+    pub fn shared(mut self, shared: bool) -> Self {
+        self.shared = shared;
+        self
+    }
+
+    /// Sets [`expire_after`](Self::expire_after).
+    #[must_use]
+    pub fn expire_after(mut self, expire_after: impl Into<ExpireAfter>) -> Self {
+        self.expire_after = expire_after.into();
+        self
+    }
+
+    /// Sets [`allowed_methods`](Self::allowed_methods).
+    #[must_use]
+    pub fn allowed_methods(mut self, methods: impl IntoIterator<Item = Method>) -> Self {
+        self.allowed_methods = methods.into_iter().collect();
+        self
+    }
+
+    /// Sets [`allowed_codes`](Self::allowed_codes).
+    #[must_use]
+    pub fn allowed_codes(mut self, codes: impl IntoIterator<Item = StatusCode>) -> Self {
+        self.allowed_codes = codes.into_iter().collect();
+        self
+    }
+
+    /// Sets [`stale_while_revalidate`](Self::stale_while_revalidate).
+    #[must_use]
+    pub fn stale_while_revalidate(mut self, window: impl Into<Option<Duration>>) -> Self {
+        self.stale_while_revalidate = window.into();
+        self
+    }
+
+    /// Sets [`stale_if_error`](Self::stale_if_error).
+    #[must_use]
+    pub fn stale_if_error(mut self, window: impl Into<Option<Duration>>) -> Self {
+        self.stale_if_error = window.into();
+        self
+    }
+
+    /// Sets [`max_variants`](Self::max_variants).
+    #[must_use]
+    pub fn max_variants(mut self, max_variants: usize) -> Self {
+        self.max_variants = max_variants;
+        self
+    }
+
+    /// Sets [`max_body_len`](Self::max_body_len).
+    #[must_use]
+    pub fn max_body_len(mut self, max_body_len: impl Into<Option<u64>>) -> Self {
+        self.max_body_len = max_body_len.into();
+        self
+    }
+
+    /// Sets [`retain_stale`](Self::retain_stale).
+    #[must_use]
+    pub fn retain_stale(mut self, retain_stale: Duration) -> Self {
+        self.retain_stale = retain_stale;
+        self
+    }
+
+    /// Sets [`partition`](Self::partition).
+    #[must_use]
+    pub fn partition(mut self, partition: impl Into<String>) -> Self {
+        self.partition = Some(partition.into());
+        self
+    }
+
+    /// Sets [`secret`](Self::secret).
+    #[must_use]
+    pub fn secret(mut self, secret: impl Into<Secret>) -> Self {
+        self.secret = secret.into();
+        self
+    }
+
+    /// Checks that the settings are possible.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`], naming the first setting that is not and what to do about it.
+    pub fn validate(&self) -> Result<()> {
+        let problem = if self.max_variants == 0 {
+            "`max_variants` is 0, so that nothing that varies could be stored; give at least 1"
+        } else if self.allowed_methods.is_empty() {
+            "`allowed_methods` is empty, so that nothing could be stored; name one, or use `ExpireAfter::DoNotStore`"
+        } else if self.allowed_methods.contains(&Method::CONNECT) {
+            "`allowed_methods` has CONNECT, which opens a tunnel and has no response to store; leave it out"
+        } else if self.allowed_codes.iter().any(|code| !is_storable(*code)) {
+            "`allowed_codes` has 206, 304 or a status outside 200 to 599, none of which is a whole response; leave it out"
+        } else if self.max_body_len == Some(0) {
+            "`max_body_len` is 0; use `None` for no limit, or `ExpireAfter::DoNotStore`"
+        } else if self.partition.as_deref() == Some("") {
+            "`partition` is empty; name one, or leave it out"
+        } else if self.secret.0.is_empty() {
+            "`secret` is empty; give some random bytes, or leave it out"
+        } else {
+            return Ok(());
+        };
+        Err(Error::new(ErrorKind::Config, problem))
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            cache_control: CacheControl::Honor,
+            shared: false,
+            expire_after: ExpireAfter::Never,
+            allowed_methods: vec![Method::GET, Method::HEAD],
+            allowed_codes: vec![StatusCode::OK],
+            stale_while_revalidate: None,
+            stale_if_error: None,
+            max_variants: MAX_VARIANTS,
+            max_body_len: None,
+            retain_stale: RETAIN_STALE,
+            partition: None,
+            secret: Secret::default(),
+        }
+    }
+}
+
+/// Whether a response with this status is a whole one, which may be stored as an answer of its own.
+pub(super) fn is_storable(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 200..=599) && status != StatusCode::PARTIAL_CONTENT && status != StatusCode::NOT_MODIFIED
+}
+
+/// What one request asks of the cache. Travels in the request's extensions and never reaches the origin.
+///
+/// ```
+/// use std::time::Duration;
+/// use hyper_client_cache_core::policy::{Mode, RequestSettings};
+///
+/// let mut request = http::Request::get("https://example.org/").body(()).unwrap();
+/// request.extensions_mut().insert(RequestSettings::default().expire_after(Duration::from_secs(60)).mode(Mode::NoCache));
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RequestSettings {
+    /// How long the response is good for where its headers do not say; before the session's. Default: the session's.
+    pub expire_after: Option<ExpireAfter>,
+    /// Whether the lifetime of the settings overrides `Cache-Control` and `Expires` of the response, `no-store`
+    /// included. What a shared cache must not store it still does not. Default: `false`.
+    pub force_ttl: bool,
+    /// How the cache is used. Default: [`Mode::Default`].
+    pub mode: Mode,
+    /// Overrides what the response and the session say about serving stale instead of an error. Default: they decide.
+    pub stale_if_error: Option<Duration>,
+    /// Overrides what the response and the session say about serving stale while refreshing. Default: they decide.
+    pub stale_while_revalidate: Option<Duration>,
+}
+
+impl RequestSettings {
+    /// Sets [`expire_after`](Self::expire_after).
+    #[must_use]
+    pub fn expire_after(mut self, expire_after: impl Into<ExpireAfter>) -> Self {
+        self.expire_after = Some(expire_after.into());
+        self
+    }
+
+    /// Sets [`force_ttl`](Self::force_ttl).
+    #[must_use]
+    pub fn force_ttl(mut self, force_ttl: bool) -> Self {
+        self.force_ttl = force_ttl;
+        self
+    }
+
+    /// Sets [`mode`](Self::mode).
+    #[must_use]
+    pub fn mode(mut self, mode: Mode) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// Sets [`stale_if_error`](Self::stale_if_error).
+    #[must_use]
+    pub fn stale_if_error(mut self, window: impl Into<Option<Duration>>) -> Self {
+        self.stale_if_error = window.into();
+        self
+    }
+
+    /// Sets [`stale_while_revalidate`](Self::stale_while_revalidate).
+    #[must_use]
+    pub fn stale_while_revalidate(mut self, window: impl Into<Option<Duration>>) -> Self {
+        self.stale_while_revalidate = window.into();
+        self
+    }
+}
+
+/// Whether what the headers say about caching counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CacheControl {
+    /// RFC 9111: requests and responses are obeyed.
+    #[default]
+    Honor,
+    /// The settings alone decide: `Cache-Control`, `Expires` and `Pragma` of requests and responses are ignored,
+    /// `no-store` included. Vary, validators, the rules of status and method, and what a shared cache must not store
+    /// for others still count.
+    Ignore,
+}
+
+/// How long a response is good for, counted from when it was received.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ExpireAfter {
+    /// It is good until it is deleted.
+    #[default]
+    Never,
+    /// For this long.
+    After(Duration),
+    /// Until this moment.
+    At(SystemTime),
+    /// For a tenth of the time since `Last-Modified`, at most a day; not at all without it (RFC 9111 section 4.2.2).
+    Heuristic,
+    /// It is not stored.
+    DoNotStore,
+}
+
+impl From<Duration> for ExpireAfter {
+    fn from(duration: Duration) -> Self {
+        Self::After(duration)
+    }
+}
+
+impl From<SystemTime> for ExpireAfter {
+    fn from(moment: SystemTime) -> Self {
+        Self::At(moment)
+    }
+}
+
+impl FromStr for ExpireAfter {
+    type Err = Error;
+
+    /// Parses an HTTP date in any of the three forms of RFC 9110 section 5.6.7.
+    fn from_str(text: &str) -> Result<Self> {
+        httpdate::parse_http_date(text)
+            .map(Self::At)
+            .map_err(|error| Error::new(ErrorKind::Config, "`expire_after` is no HTTP date").with_source(error))
+    }
+}
+
+/// How one request uses the cache. The names are those of the Fetch standard where it has one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Mode {
+    /// Serve what is fresh, revalidate what is stale, fetch and store what is missing.
+    #[default]
+    Default,
+    /// Neither read nor write.
+    NoStore,
+    /// Do not read; store what comes.
+    Reload,
+    /// Revalidate whatever is stored before it is served.
+    NoCache,
+    /// Serve what is stored however old it is, unless the origin forbade that (`no-cache`, `must-revalidate`); fetch
+    /// what is missing.
+    ForceCache,
+    /// Serve what is stored and may be served without asking the origin; otherwise answer 504. Opens no connection.
+    OnlyIfCached,
+    /// Like [`Default`](Self::Default), but write nothing.
+    ReadOnly,
+}
+
+/// A key for keyed hashes. Shown by neither `Debug` nor anything else.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Vec<u8>);
+
+impl Secret {
+    /// A secret of these bytes; 32 random ones are a good choice.
+    #[must_use]
+    pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
+        Self(bytes.into())
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Default for Secret {
+    fn default() -> Self {
+        Self(b"hyper-client-cache credentials 1".to_vec())
+    }
+}
+
+impl From<&[u8]> for Secret {
+    fn from(bytes: &[u8]) -> Self {
+        Self::new(bytes)
+    }
+}
+
+impl From<Vec<u8>> for Secret {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Case 245 (the part about policy): the default is private, bounded in variants, and caches no errors.
+    #[test]
+    fn the_default_is_private_and_stores_only_200_by_itself() {
+        let settings = Settings::default();
+        assert!(!settings.shared);
+        assert_eq!(settings.cache_control, CacheControl::Honor);
+        assert_eq!(settings.allowed_codes, [StatusCode::OK]);
+        assert_eq!(settings.max_variants, 64);
+        assert_eq!(settings.stale_if_error, None);
+        assert!(settings.validate().is_ok());
+        assert!(Settings::rfc9111().validate().is_ok());
+    }
+
+    #[test]
+    fn an_impossible_setting_is_an_error_that_names_it() {
+        let default = Settings::default;
+        for (settings, name) in [
+            (default().max_variants(0), "`max_variants`"),
+            (default().allowed_methods([]), "`allowed_methods`"),
+            (default().allowed_methods([Method::CONNECT]), "`allowed_methods`"),
+            (default().allowed_codes([StatusCode::PARTIAL_CONTENT]), "`allowed_codes`"),
+            (default().allowed_codes([StatusCode::CONTINUE]), "`allowed_codes`"),
+            (default().max_body_len(0), "`max_body_len`"),
+            (default().partition(""), "`partition`"),
+            (default().secret(Vec::new()), "`secret`"),
+        ] {
+            let error = settings.validate().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Config);
+            assert!(error.to_string().contains(name), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_lifetime_may_be_a_duration_a_moment_or_an_http_date() {
+        let moment = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+        assert_eq!(ExpireAfter::from(Duration::from_secs(5)), ExpireAfter::After(Duration::from_secs(5)));
+        assert_eq!(ExpireAfter::from(moment), ExpireAfter::At(moment));
+        for date in ["Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"] {
+            assert_eq!(date.parse::<ExpireAfter>().unwrap(), ExpireAfter::At(moment), "{date}");
+        }
+        for garbage in ["", "3600", "tomorrow", "Sun, 06 Nov 1994"] {
+            assert_eq!(garbage.parse::<ExpireAfter>().unwrap_err().kind(), ErrorKind::Config);
+        }
+    }
+
+    /// Case 75 (the part about settings): the secret is not shown.
+    #[test]
+    fn debug_hides_the_secret() {
+        let settings = Settings::default().secret(b"canary".to_vec());
+        let shown = format!("{settings:?}");
+        assert!(!shown.contains("canary") && !shown.contains("99, 97, 110"), "{shown}");
+    }
+}
