@@ -1,1 +1,485 @@
-//! What this process knows about a cache beyond its store: writes on their way, invalidations.
+//! What this process knows about a cache beyond its store: writes on their way, deletions not yet confirmed, and
+//! which URLs were invalidated meanwhile.
+//!
+//! There is one ledger for each cache in a process, whatever the number of sessions and layers on it
+//! ([`Ledger::of`]). So whoever has read a body to its end finds it with the next look-up of any of them, although
+//! the store may be written later.
+//!
+//! A key has at most one job at a time that talks to the store; a newer action on the same key replaces one that
+//! has not begun, and follows one that has. So the order of actions on a key is kept, and a slow store costs one
+//! action per key, not one per request.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as Slot;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use tokio::sync::{Notify, oneshot};
+
+use super::record::{Record, Variants};
+use super::stats::{CacheStats, Counters};
+use super::{Cache, Stored};
+use crate::clock::Clock;
+use crate::error::Result;
+use crate::storage::CacheKey;
+
+/// How many bytes may wait for the store (64 MiB): what comes on top is not stored.
+const MAX_WAITING_BYTES: usize = 64 * 1024 * 1024;
+
+/// How many unconfirmed deletions are remembered.
+const MAX_TOMBSTONES: usize = 4096;
+
+/// When an unconfirmed deletion is tried again.
+const RETRIES: [Duration; 3] = [Duration::from_millis(100), Duration::from_millis(400), Duration::from_millis(1600)];
+
+/// How long an invalidation waits for the store before the response goes on; the deletion itself goes on too.
+const INVALIDATION_PATIENCE: Duration = Duration::from_secs(1);
+
+/// The most keys that a group lists; the oldest go first.
+const MAX_GROUP: usize = 1024;
+
+/// The knowledge about one cache that its users in this process share.
+pub struct Ledger {
+    cache: Arc<dyn Cache>,
+    identity: usize,
+    clock: Arc<dyn Clock>,
+    pending: Mutex<Pending>,
+    // The length of `pending.actions`, so that a look-up on a quiet cache takes no lock.
+    waiting: AtomicUsize,
+    // Counts invalidations by a hash of the URL's group. A collision only means that something is not stored.
+    generations: Box<[AtomicU64; 1024]>,
+    quiet: Notify,
+    pub(crate) counters: Counters,
+}
+
+#[derive(Default)]
+struct Pending {
+    actions: HashMap<CacheKey, Waiting>,
+    bytes: usize,
+    tombstones: usize,
+    running: usize,
+}
+
+struct Waiting {
+    action: Action,
+    // Tells whether the action that a job has carried out is still the newest.
+    number: u64,
+    running: bool,
+    done: Vec<oneshot::Sender<()>>,
+}
+
+#[derive(Clone)]
+enum Action {
+    Put {
+        stored: Stored,
+        replaced: Option<Stored>,
+        limit: usize,
+    },
+    /// A new head for a body that stays as it is.
+    Refresh {
+        stored: Stored,
+    },
+    Delete,
+}
+
+impl Action {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Put { stored, .. } | Self::Refresh { stored } => stored.body.len().saturating_add(1024),
+            Self::Delete => 0,
+        }
+    }
+}
+
+/// A moment in a URL's history: what was asked for before an invalidation may not be stored after it (case 56).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Generation {
+    at: usize,
+    count: u64,
+}
+
+/// Ledgers by the address of their cache's first storage. A ledger keeps its cache alive, so an address that is
+/// found here belongs to that cache and no other.
+static LEDGERS: Mutex<Vec<(usize, Weak<Ledger>)>> = Mutex::new(Vec::new());
+
+impl Ledger {
+    /// The ledger of `cache`: the one that is there, or a new one with `clock`.
+    #[must_use]
+    pub fn of(cache: Arc<dyn Cache>, clock: Arc<dyn Clock>) -> Arc<Self> {
+        let identity = std::ptr::from_ref(cache.responses()).cast::<()>().addr();
+        let mut ledgers = LEDGERS.lock().unwrap_or_else(PoisonError::into_inner);
+        ledgers.retain(|(_, ledger)| ledger.strong_count() > 0);
+        if let Some(ledger) = ledgers.iter().find(|(other, _)| *other == identity).and_then(|(_, weak)| weak.upgrade())
+        {
+            return ledger;
+        }
+        let ledger = Arc::new(Self {
+            cache,
+            identity,
+            clock,
+            pending: Mutex::default(),
+            waiting: AtomicUsize::new(0),
+            generations: Box::new([const { AtomicU64::new(0) }; 1024]),
+            quiet: Notify::new(),
+            counters: Counters::default(),
+        });
+        ledgers.push((identity, Arc::downgrade(&ledger)));
+        ledger
+    }
+
+    /// The cache itself.
+    #[must_use]
+    pub fn cache(&self) -> &Arc<dyn Cache> {
+        &self.cache
+    }
+
+    /// What was counted so far.
+    #[must_use]
+    pub fn stats(&self) -> CacheStats {
+        self.counters.read(self.cache.stats())
+    }
+
+    /// What is stored under `key`, or is about to be.
+    ///
+    /// # Errors
+    /// The storage's own.
+    pub async fn lookup(&self, key: &CacheKey) -> Result<Option<Stored>> {
+        if self.waiting.load(Ordering::Acquire) != 0 {
+            match self.lock().actions.get(key).map(|waiting| &waiting.action) {
+                Some(Action::Put { stored, .. } | Action::Refresh { stored }) => return Ok(Some(stored.clone())),
+                Some(Action::Delete) => return Ok(None),
+                None => {}
+            }
+        }
+        self.cache.get(key).await
+    }
+
+    /// The present generation of the URL with this [group](crate::key::group) key.
+    #[must_use]
+    pub fn generation(&self, group: &CacheKey) -> Generation {
+        let at =
+            group.as_bytes().iter().take(8).fold(0_usize, |sum, byte| sum.wrapping_mul(31) ^ usize::from(*byte)) % 1024;
+        Generation { at, count: self.generations.get(at).map_or(0, |count| count.load(Ordering::Acquire)) }
+    }
+
+    /// Whether nothing was invalidated since `generation` was taken.
+    #[must_use]
+    pub fn is_current(&self, generation: Generation) -> bool {
+        self.generations.get(generation.at).is_some_and(|count| count.load(Ordering::Acquire) == generation.count)
+    }
+
+    /// Accepts a record for the store, unless its URL was invalidated since `generation` or too much is waiting.
+    ///
+    /// Look-ups see it from now on. An index or group is merged with the one that is there, to at most `limit`
+    /// variants. Must be called in a Tokio runtime, else nothing is stored.
+    pub fn store(
+        self: &Arc<Self>,
+        key: CacheKey,
+        stored: Stored,
+        replaced: Option<Stored>,
+        limit: usize,
+        generation: Generation,
+    ) -> bool {
+        self.act(key, Action::Put { stored, replaced, limit }, Some(generation), None)
+    }
+
+    /// Accepts a new head for a record whose body stays as it is (after a 304), on the conditions of
+    /// [`store`](Self::store).
+    pub fn refresh(self: &Arc<Self>, key: CacheKey, stored: Stored, generation: Generation) -> bool {
+        self.act(key, Action::Refresh { stored }, Some(generation), None)
+    }
+
+    /// Makes what was asked for before now unfit to be stored, for the URL with this group key.
+    pub fn invalidate(&self, group: &CacheKey) {
+        let generation = self.generation(group);
+        // Under the lock in which `act` compares, so that no record slips in between.
+        let _pending = self.lock();
+        if let Some(count) = self.generations.get(generation.at) {
+            count.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    /// Removes what is under `keys`. Look-ups see nothing there from now on, whatever the store does.
+    ///
+    /// Returns when the store has confirmed or failed, or after a second; deletions that failed are tried again.
+    pub async fn delete(self: &Arc<Self>, keys: impl IntoIterator<Item = CacheKey>) {
+        let mut confirmations = Vec::new();
+        for key in keys {
+            let (done, confirmed) = oneshot::channel();
+            if self.act(key, Action::Delete, None, Some(done)) {
+                self.counters.invalidated.add();
+                confirmations.push(confirmed);
+            }
+        }
+        let all = async {
+            for confirmed in confirmations {
+                // An error means that the job ended without a word: there is nothing more to wait for.
+                let _ = confirmed.await;
+            }
+        };
+        let _ = tokio::time::timeout(INVALIDATION_PATIENCE, all).await;
+    }
+
+    /// Removes what is under `key` without waiting.
+    pub fn forget(self: &Arc<Self>, key: CacheKey) {
+        self.act(key, Action::Delete, None, None);
+    }
+
+    /// Waits until nothing is on its way to the store.
+    pub async fn flush(&self) {
+        loop {
+            let mut quiet = pin!(self.quiet.notified());
+            quiet.as_mut().enable();
+            if self.lock().running == 0 {
+                return;
+            }
+            quiet.await;
+        }
+    }
+
+    fn act(
+        self: &Arc<Self>,
+        key: CacheKey,
+        action: Action,
+        generation: Option<Generation>,
+        done: Option<oneshot::Sender<()>>,
+    ) -> bool {
+        {
+            let mut pending = self.lock();
+            if generation.is_some_and(|generation| !self.is_current(generation)) {
+                return false;
+            }
+            let bytes = action.bytes();
+            if bytes > 0 && pending.bytes.saturating_add(bytes) > MAX_WAITING_BYTES {
+                drop(pending);
+                self.counters.store_refused.add();
+                return false;
+            }
+            pending.bytes = pending.bytes.saturating_add(bytes);
+            match pending.actions.entry(key) {
+                Slot::Occupied(mut slot) => {
+                    let waiting = slot.get_mut();
+                    // The record that a new head belongs to may not be stored yet: then all of it is to be.
+                    let action = match (action, &waiting.action) {
+                        (Action::Refresh { stored }, Action::Put { replaced, limit, .. }) => {
+                            Action::Put { stored, replaced: replaced.clone(), limit: *limit }
+                        }
+                        (action, _) => action,
+                    };
+                    let old = std::mem::replace(&mut waiting.action, action);
+                    waiting.number = waiting.number.wrapping_add(1);
+                    waiting.done.extend(done);
+                    let was_running = std::mem::replace(&mut waiting.running, true);
+                    pending.bytes = pending.bytes.saturating_sub(old.bytes());
+                    if was_running {
+                        // The job that is under way will find this.
+                        return true;
+                    }
+                    pending.tombstones = pending.tombstones.saturating_sub(1);
+                }
+                Slot::Vacant(slot) => {
+                    slot.insert(Waiting { action, number: 0, running: true, done: done.into_iter().collect() });
+                }
+            }
+            pending.running = pending.running.saturating_add(1);
+            self.waiting.store(pending.actions.len(), Ordering::Release);
+        }
+        let mut job = Box::pin(Job { ledger: self.clone(), key, over: false }.run());
+        // A store in memory is done at once: no task for it.
+        if job.as_mut().poll(&mut Context::from_waker(Waker::noop())) == Poll::Ready(()) {
+            return true;
+        }
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => {
+                runtime.spawn(job);
+                true
+            }
+            // Dropping the job takes its action back.
+            Err(_) => false,
+        }
+    }
+
+    async fn apply(&self, key: &CacheKey, action: Action) -> Result<()> {
+        match action {
+            Action::Delete => self.cache.delete(key).await.map(drop),
+            Action::Refresh { stored } => self.cache.refresh(key, stored).await.map(drop),
+            Action::Put { stored, replaced, limit } => match &*stored.record {
+                Record::Response(_) => {
+                    self.cache.put(key, stored, replaced.as_ref()).await?;
+                    match replaced.as_ref().map(|old| &*old.record) {
+                        Some(Record::Variants(index)) => {
+                            let keys: Vec<_> = index.variants.iter().map(|variant| variant.key).collect();
+                            self.cache.delete_many(&keys).await.map(drop)
+                        }
+                        _ => Ok(()),
+                    }
+                }
+                Record::Variants(ours) => self.put_index(key, ours, limit).await,
+                Record::Group(ours) => {
+                    let mut merged = ours.clone();
+                    if let Some(Record::Group(theirs)) = self.cache.get(key).await?.as_ref().map(|old| &*old.record) {
+                        merged
+                            .members
+                            .splice(0..0, theirs.members.iter().filter(|key| !ours.members.contains(key)).copied());
+                    }
+                    let surplus = merged.members.len().saturating_sub(MAX_GROUP);
+                    let dropped: Vec<_> = merged.members.drain(..surplus).collect();
+                    self.cache.put(key, Stored::new(Record::Group(merged), bytes::Bytes::new(), None), None).await?;
+                    self.cache.delete_many(&dropped).await.map(drop)
+                }
+            },
+        }
+    }
+
+    async fn put_index(&self, key: &CacheKey, ours: &Variants, limit: usize) -> Result<()> {
+        let now = self.clock.now();
+        let old = self.cache.get(key).await?;
+        let mut merged = ours.clone();
+        if let Some(Record::Variants(theirs)) = old.as_ref().map(|old| &*old.record) {
+            let others = theirs.variants.iter().filter(|old| ours.variants.iter().all(|new| new.key != old.key));
+            merged.variants.splice(0..0, others.cloned());
+        }
+        merged.variants.retain(|variant| variant.retain_until.is_none_or(|deadline| deadline > now));
+        let surplus = merged.variants.len().saturating_sub(limit);
+        let dropped: Vec<_> = merged.variants.drain(..surplus).map(|variant| variant.key).collect();
+        let deadlines: Option<Vec<_>> = merged.variants.iter().map(|variant| variant.retain_until).collect();
+        let retain_until = deadlines.and_then(|all| all.into_iter().max());
+        self.cache
+            .put(key, Stored::new(Record::Variants(merged), bytes::Bytes::new(), retain_until), old.as_ref())
+            .await?;
+        if !dropped.is_empty() {
+            self.cache.delete_many(&dropped).await?;
+        }
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ledger").field("cache", &self.cache).field("waiting", &self.waiting).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Ledger {
+    fn drop(&mut self) {
+        let mut ledgers = LEDGERS.lock().unwrap_or_else(PoisonError::into_inner);
+        ledgers.retain(|(identity, ledger)| *identity != self.identity || ledger.strong_count() > 0);
+    }
+}
+
+/// The one job of a key. Dropped before its end (the runtime shuts down), it takes its action back.
+struct Job {
+    ledger: Arc<Ledger>,
+    key: CacheKey,
+    over: bool,
+}
+
+impl Job {
+    async fn run(mut self) {
+        let mut tries = RETRIES.iter();
+        while let Some((action, number)) = self.newest() {
+            let is_delete = matches!(action, Action::Delete);
+            let result = self.ledger.apply(&self.key, action).await;
+            match (&result, is_delete) {
+                (Ok(()), false) => self.ledger.counters.stored.add(),
+                (Ok(()), true) => {}
+                (Err(error), false) => {
+                    tracing::debug!(key = %self.key, %error, "not stored");
+                    self.ledger.counters.store_failed.add();
+                }
+                (Err(error), true) => {
+                    tracing::warn!(key = %self.key, %error, "a deletion is not confirmed");
+                    self.ledger.counters.invalidate_failed.add();
+                }
+            }
+            let keep = is_delete && result.is_err();
+            if keep {
+                self.confirm();
+                if let Some(delay) = tries.next() {
+                    tokio::time::sleep(*delay).await;
+                    continue;
+                }
+            }
+            if self.finish(number, keep) {
+                return;
+            }
+        }
+    }
+
+    fn newest(&self) -> Option<(Action, u64)> {
+        let pending = self.ledger.lock();
+        pending.actions.get(&self.key).map(|waiting| (waiting.action.clone(), waiting.number))
+    }
+
+    /// Tells those who wait that the store has answered.
+    fn confirm(&self) {
+        let done = self.ledger.lock().actions.get_mut(&self.key).map(|waiting| std::mem::take(&mut waiting.done));
+        for done in done.into_iter().flatten() {
+            let _ = done.send(());
+        }
+    }
+
+    /// Ends the job, unless a newer action came meanwhile. A deletion that failed for good is kept as a tombstone.
+    fn finish(&mut self, number: u64, keep: bool) -> bool {
+        {
+            let mut pending = self.ledger.lock();
+            match pending.actions.get_mut(&self.key) {
+                Some(waiting) if waiting.number != number => return false,
+                Some(waiting) if keep => {
+                    waiting.running = false;
+                    pending.running = pending.running.saturating_sub(1);
+                    pending.tombstones = pending.tombstones.saturating_add(1);
+                    self.over = true;
+                }
+                _ => {}
+            }
+            if pending.tombstones > MAX_TOMBSTONES {
+                let oldest = pending.actions.iter().find(|(_, waiting)| !waiting.running).map(|(key, _)| *key);
+                if let Some(oldest) = oldest {
+                    pending.actions.remove(&oldest);
+                    pending.tombstones = pending.tombstones.saturating_sub(1);
+                }
+            }
+        }
+        if self.over {
+            self.ledger.quiet.notify_waiters();
+        } else {
+            self.remove();
+        }
+        true
+    }
+
+    fn remove(&mut self) {
+        self.over = true;
+        let waiting = {
+            let mut pending = self.ledger.lock();
+            let waiting = pending.actions.remove(&self.key);
+            if let Some(waiting) = &waiting {
+                pending.bytes = pending.bytes.saturating_sub(waiting.action.bytes());
+            }
+            pending.running = pending.running.saturating_sub(1);
+            self.ledger.waiting.store(pending.actions.len(), Ordering::Release);
+            waiting
+        };
+        for done in waiting.into_iter().flat_map(|waiting| waiting.done) {
+            let _ = done.send(());
+        }
+        self.ledger.quiet.notify_waiters();
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        if !self.over {
+            self.remove();
+        }
+    }
+}

@@ -9,6 +9,7 @@ pub mod codec;
 pub mod ledger;
 pub mod parts;
 pub mod record;
+mod stats;
 mod storage_cache;
 
 use std::fmt;
@@ -22,6 +23,7 @@ use futures_util::{StreamExt, stream};
 pub use self::record::{
     BodyPlace, Freshness, Group, LifetimeSource, Record, ResponseRecord, Selecting, Variant, Variants,
 };
+pub use self::stats::CacheStats;
 pub use self::storage_cache::StorageCache;
 use crate::error::Result;
 use crate::storage::{CacheKey, Storage, StorageStats};

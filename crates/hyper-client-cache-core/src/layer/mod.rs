@@ -1,1 +1,240 @@
-//! To come.
+//! The engine: a cache around any `tower` service that sends HTTP requests.
+//!
+//! The algorithm reads top to bottom in [`service`]; each step is in the file of its name:
+//! `lookup` (what is stored for a request), `exchange` (ask the origin, once for all who ask), `flight` (who asks and
+//! who waits), `stream` and `spool` (a body that is read and stored at once), `deposit` (what is stored in the end),
+//! `invalidate` (what an unsafe request removes), `refresh` (revalidation in the background), `body` (what the caller
+//! reads).
+//!
+//! ```
+//! use std::time::Duration;
+//! use hyper_client_cache_core::cache::StorageCache;
+//! use hyper_client_cache_core::layer::CacheLayer;
+//! use hyper_client_cache_core::policy::Settings;
+//! use hyper_client_cache_core::storage::MemoryStorage;
+//!
+//! # fn main() -> hyper_client_cache_core::Result<()> {
+//! let cache = StorageCache::new(MemoryStorage::default(), MemoryStorage::default());
+//! let layer = CacheLayer::builder(cache)
+//!     .settings(Settings::default().expire_after(Duration::from_secs(60)))
+//!     .build()?;
+//! // tower::ServiceBuilder::new().layer(layer).service(client)
+//! # let _ = layer;
+//! # Ok(())
+//! # }
+//! ```
+
+mod service;
+
+mod lookup;
+
+mod exchange;
+
+mod flight;
+
+mod stream;
+
+mod spool;
+
+mod deposit;
+
+mod invalidate;
+
+mod refresh;
+
+mod body;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use self::body::CacheBody;
+use self::flight::Flights;
+use self::refresh::Tasks;
+pub use self::service::CacheService;
+use crate::cache::ledger::Ledger;
+use crate::cache::{Cache, CacheStats};
+use crate::clock::{Clock, system_clock};
+use crate::error::{Error, ErrorKind, Result};
+use crate::policy::{CacheInfo, Outcome, Settings};
+
+/// The longest body that is kept in the entry itself, in bytes (256 KiB), where the storage does not limit entries to
+/// less; a longer one is stored in parts.
+pub const INLINE_LIMIT: u64 = 256 * 1024;
+
+/// What of a storage's limit is left for the head.
+const HEAD_ROOM: u64 = 16 * 1024;
+
+/// Puts a cache before a service. Cheap to clone; clones and all services made by them share one engine.
+#[derive(Clone, Debug)]
+pub struct CacheLayer {
+    handle: Arc<Handle>,
+}
+
+impl CacheLayer {
+    /// Options for a layer on `cache`, at their defaults.
+    pub fn builder(cache: impl Cache) -> CacheLayerBuilder {
+        Self::builder_shared(Arc::new(cache))
+    }
+
+    /// Options for a layer on a cache that others use too.
+    pub fn builder_shared(cache: Arc<dyn Cache>) -> CacheLayerBuilder {
+        CacheLayerBuilder {
+            cache,
+            settings: Settings::default(),
+            clock: system_clock(),
+            flight_timeout: Duration::from_secs(30),
+            cache_status: None,
+        }
+    }
+
+    /// What was counted about the cache in this process.
+    #[must_use]
+    pub fn stats(&self) -> CacheStats {
+        self.handle.engine.ledger.stats()
+    }
+
+    /// How many exchanges with the origin others could join right now: zero when all is quiet.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.handle.engine.flights.len()
+    }
+
+    /// Waits until nothing is on its way to the store.
+    pub async fn flush(&self) {
+        self.handle.engine.ledger.flush().await;
+    }
+
+    /// Ends refreshes in the background and waits until nothing is on its way to the store. Does not close the cache.
+    pub async fn close(&self) {
+        self.handle.tasks.end().await;
+        self.flush().await;
+    }
+
+    pub(crate) fn cache(&self) -> &Arc<dyn Cache> {
+        self.handle.engine.ledger.cache()
+    }
+
+    pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
+        &self.handle.engine.clock
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.handle.engine.settings
+    }
+}
+
+impl<S> tower_layer::Layer<S> for CacheLayer {
+    type Service = CacheService<S>;
+
+    fn layer(&self, inner: S) -> CacheService<S> {
+        CacheService::new(inner, self.handle.clone())
+    }
+}
+
+/// Options of [`CacheLayer`].
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct CacheLayerBuilder {
+    cache: Arc<dyn Cache>,
+    settings: Settings,
+    clock: Arc<dyn Clock>,
+    flight_timeout: Duration,
+    cache_status: Option<String>,
+}
+
+impl CacheLayerBuilder {
+    /// Sets what is cached and for how long.
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// Sets the clock; the operating system's by default.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Sets how long a request waits for another's answer before it asks the origin itself; 30 seconds by default.
+    pub fn flight_timeout(mut self, timeout: Duration) -> Self {
+        self.flight_timeout = timeout;
+        self
+    }
+
+    /// Adds a `Cache-Status` line (RFC 9211) with this cache name to each response. Off by default.
+    pub fn cache_status(mut self, cache_name: impl Into<String>) -> Self {
+        self.cache_status = Some(cache_name.into());
+        self
+    }
+
+    /// Makes the layer.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] where a setting is impossible; the message names it.
+    pub fn build(self) -> Result<CacheLayer> {
+        self.settings.validate()?;
+        if self.flight_timeout.is_zero() {
+            return Err(Error::new(ErrorKind::Config, "`flight_timeout` is zero: give at least a millisecond"));
+        }
+        let max_entry_len = self.cache.responses().info().max_entry_len.unwrap_or(u64::MAX);
+        let engine = Arc::new(Engine {
+            ledger: Ledger::of(self.cache, self.clock.clone()),
+            settings: self.settings,
+            flights: Arc::default(),
+            clock: self.clock,
+            flight_timeout: self.flight_timeout,
+            inline_limit: max_entry_len.saturating_sub(HEAD_ROOM).min(INLINE_LIMIT),
+            cache_status: self.cache_status,
+        });
+        Ok(CacheLayer { handle: Arc::new(Handle { engine, tasks: Tasks::default() }) })
+    }
+}
+
+/// What the services of a layer share. Background tasks hold only the engine, so that they end with the last service.
+#[derive(Debug)]
+struct Handle {
+    engine: Arc<Engine>,
+    tasks: Tasks,
+}
+
+#[derive(Debug)]
+struct Engine {
+    ledger: Arc<Ledger>,
+    settings: Settings,
+    flights: Arc<Flights>,
+    clock: Arc<dyn Clock>,
+    flight_timeout: Duration,
+    inline_limit: u64,
+    cache_status: Option<String>,
+}
+
+impl Engine {
+    /// Counts, logs and attaches what was decided: the same value everywhere.
+    fn explain(&self, info: CacheInfo, response: &mut http::Response<CacheBody>) {
+        let counters = &self.ledger.counters;
+        match info.outcome {
+            Outcome::Hit => &counters.hits,
+            Outcome::Revalidated => &counters.revalidated,
+            Outcome::Stale => &counters.stale,
+            Outcome::Miss => &counters.misses,
+            Outcome::Coalesced => &counters.coalesced,
+            Outcome::Bypass => &counters.bypassed,
+            Outcome::Offline => &counters.offline,
+        }
+        .add();
+        tracing::debug!(
+            outcome = info.outcome.as_str(),
+            reason = info.reason.as_str(),
+            storing = ?info.storing,
+            key = info.key.as_ref().map(tracing::field::display),
+            age = info.age.map(|age| age.as_secs()),
+            ttl = info.ttl,
+            status = response.status().as_u16(),
+            "cache"
+        );
+        if let Some(name) = &self.cache_status {
+            response.headers_mut().append("cache-status", info.cache_status(name));
+        }
+        response.extensions_mut().insert(info);
+    }
+}

@@ -1,0 +1,193 @@
+//! The body of every response that comes out of the layer.
+
+use std::hash::Hasher;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use futures_core::future::BoxFuture;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::combinators::UnsyncBoxBody;
+use twox_hash::XxHash3_64;
+
+use super::stream::Reader;
+use crate::cache::ledger::Ledger;
+use crate::cache::{BodyPlace, ResponseRecord, parts};
+use crate::error::{BoxError, Error, ErrorKind};
+use crate::storage::CacheKey;
+
+/// The origin's body, whatever its type: one allocation for each response that is not a hit.
+pub(crate) type Upstream = UnsyncBoxBody<Bytes, BoxError>;
+
+/// A response's body: from the store, from the origin while it is being stored, or from the origin untouched.
+///
+/// Dropping it early is always safe: what was not received to its end is not stored.
+#[derive(Debug)]
+pub struct CacheBody(Source);
+
+enum Source {
+    /// A stored body, or a part of a live response: handed out in one piece.
+    Inline(Option<Bytes>),
+    /// A stored body in parts: each is read when the one before was taken.
+    Parts(Box<PartsBody>),
+    /// The origin's body, read by this caller and perhaps others, and stored on the way.
+    Shared(Box<Reader>),
+    /// The origin's body as it is.
+    Untouched(Upstream),
+}
+
+impl CacheBody {
+    pub(crate) const fn empty() -> Self {
+        Self(Source::Inline(None))
+    }
+
+    /// The body of a stored response: a slice of what was read, with no copy.
+    pub(super) fn stored(ledger: &Arc<Ledger>, record: &ResponseRecord, inline: Bytes) -> Self {
+        Self(match &record.body {
+            BodyPlace::Inline { .. } => Source::Inline(Some(inline).filter(|bytes| !bytes.is_empty())),
+            BodyPlace::Parts { id, count, part_len, len, checksum, .. } => Source::Parts(Box::new(PartsBody {
+                ledger: ledger.clone(),
+                owner: record.key,
+                id: id.clone(),
+                part_len: u64::from(*part_len),
+                count: *count,
+                next: 0,
+                left: *len,
+                checksum: *checksum,
+                hash: XxHash3_64::new(),
+                read: None,
+            })),
+        })
+    }
+
+    pub(super) fn shared(reader: Reader) -> Self {
+        Self(Source::Shared(Box::new(reader)))
+    }
+
+    pub(super) const fn untouched(body: Upstream) -> Self {
+        Self(Source::Untouched(body))
+    }
+
+    /// The whole body, if it is in memory already.
+    pub(crate) fn take_inline(&mut self) -> Option<Bytes> {
+        match &mut self.0 {
+            Source::Inline(bytes) => Some(bytes.take().unwrap_or_default()),
+            _ => None,
+        }
+    }
+}
+
+impl Default for CacheBody {
+    fn default() -> Self {
+        Self::empty()
+    }
+}
+
+impl Body for CacheBody {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        match &mut self.0 {
+            Source::Inline(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Source::Parts(parts) => parts.poll_frame(cx),
+            Source::Shared(reader) => reader.poll_frame(cx),
+            Source::Untouched(body) => Pin::new(body).poll_frame(cx).map(|frame| {
+                frame.map(|frame| {
+                    frame.map_err(|error| Error::new(ErrorKind::Body, "the origin's body").with_source(error))
+                })
+            }),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Source::Inline(bytes) => bytes.is_none(),
+            Source::Parts(parts) => parts.left == 0,
+            Source::Shared(reader) => reader.is_end_stream(),
+            Source::Untouched(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Source::Inline(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Source::Parts(parts) => SizeHint::with_exact(parts.left),
+            Source::Shared(reader) => reader.size_hint(),
+            Source::Untouched(body) => body.size_hint(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Inline(_) => "Inline",
+            Self::Parts(_) => "Parts",
+            Self::Shared(_) => "Shared",
+            Self::Untouched(_) => "Untouched",
+        })
+    }
+}
+
+/// A stored body in parts. At most one part is in memory.
+struct PartsBody {
+    ledger: Arc<Ledger>,
+    owner: CacheKey,
+    id: String,
+    part_len: u64,
+    count: u32,
+    next: u32,
+    left: u64,
+    checksum: u64,
+    hash: XxHash3_64,
+    read: Option<BoxFuture<'static, Option<Bytes>>>,
+}
+
+impl PartsBody {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        if self.left == 0 {
+            return Poll::Ready(None);
+        }
+        let read = match &mut self.read {
+            Some(read) => read,
+            None => {
+                let read = self.begin_read();
+                self.read.insert(read)
+            }
+        };
+        let bytes = ready!(read.as_mut().poll(cx));
+        self.read = None;
+        let expected = self.left.min(self.part_len);
+        let Some(bytes) = bytes.filter(|bytes| bytes.len() as u64 == expected) else {
+            return Poll::Ready(Some(Err(self.lost())));
+        };
+        self.hash.write(&bytes);
+        // The last part is held back where the whole is not what was stored: never a clean end of a wrong body.
+        if self.left == expected && self.hash.finish() != self.checksum {
+            return Poll::Ready(Some(Err(self.lost())));
+        }
+        self.left = self.left.saturating_sub(expected);
+        self.next = self.next.saturating_add(1);
+        Poll::Ready(Some(Ok(Frame::data(bytes))))
+    }
+
+    fn begin_read(&self) -> BoxFuture<'static, Option<Bytes>> {
+        let key = (self.next < self.count).then(|| parts::key(&self.owner, &self.id, self.next)).flatten();
+        let cache = self.ledger.cache().clone();
+        Box::pin(async move {
+            let key = key?;
+            let entry = cache.bodies()?.read(&key).await.ok()??;
+            parts::bytes_of(&key, entry)
+        })
+    }
+
+    /// A part is missing or damaged: the record is useless.
+    fn lost(&mut self) -> Error {
+        self.left = 0;
+        self.ledger.counters.body_lost.add();
+        self.ledger.forget(self.owner);
+        Error::new(ErrorKind::Body, "a part of the stored body is gone or damaged")
+    }
+}

@@ -1,0 +1,435 @@
+//! Asking the origin: once for all who ask for the same thing, conditionally where something is stored, and with the
+//! answer on its way to the store while the caller reads it.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use http::request::Parts;
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use http_body::Body;
+
+use super::Engine;
+use super::body::{CacheBody, Upstream};
+use super::deposit::Deposit;
+use super::flight::{Answer, Leader, Role, Verdict};
+use super::lookup::{Asked, Found};
+use super::service::Origin;
+use super::stream::Shared;
+use crate::cache::ledger::Generation;
+use crate::cache::{Record, ResponseRecord, Stored, Variant, Variants};
+use crate::error::{Error, ErrorKind, Result};
+use crate::key::{self, Partition};
+use crate::policy::{
+    self, Admission, Admit, CacheInfo, Judgement, Lookup, Merge, Mode, Outcome, Reason, RequestSettings, Storing, Terms,
+};
+use crate::storage::CacheKey;
+
+/// How often a request looks at what others are doing before it asks the origin itself.
+const MAX_JOINS: usize = 4;
+
+/// What is known of a request by the time the origin must be asked.
+pub(super) struct Ticket {
+    pub(super) lookup: Lookup,
+    pub(super) per_request: RequestSettings,
+    pub(super) partition: Option<Partition>,
+    pub(super) primary: CacheKey,
+    pub(super) found: Found,
+}
+
+impl Ticket {
+    /// Whether another's answer will do: not for who insists on the origin's own.
+    fn may_join(&self) -> bool {
+        self.lookup.read && self.lookup.write && self.lookup.mode == Mode::Default && !self.lookup.directives.no_cache
+    }
+}
+
+/// Sends a request past the cache, and removes what its answer makes invalid.
+pub(super) async fn bypass<S, B>(
+    engine: &Engine,
+    mut inner: S,
+    request: Request<B>,
+    reason: Reason,
+) -> Result<Response<CacheBody>>
+where
+    S: Origin<B>,
+    B: Send + 'static,
+{
+    let (method, uri) = (request.method().clone(), request.uri().clone());
+    let partition = key::partition(request.headers(), &engine.settings);
+    let response = inner.send(request).await?;
+    if !method.is_safe() || reason == Reason::MethodOverride {
+        // What overrides the method could be any (case 31).
+        let method = if method.is_safe() { Method::POST } else { method };
+        engine.invalidate(&method, &uri, response.status(), response.headers(), partition.as_ref()).await;
+    }
+    let mut response = response.map(CacheBody::untouched);
+    engine.explain(CacheInfo::new(Outcome::Bypass, reason), &mut response);
+    Ok(response)
+}
+
+/// Answers a request that the store cannot: with the answer of whoever is asking already, or by asking.
+pub(super) async fn fetch<S, B>(
+    engine: &Arc<Engine>,
+    inner: S,
+    request: Request<B>,
+    mut ticket: Ticket,
+) -> Result<Response<CacheBody>>
+where
+    S: Origin<B>,
+    B: Body + Default + Send + 'static,
+{
+    let group = key::group(request.uri());
+    let mut flight_key = ticket.primary;
+    let joins = if ticket.may_join() { MAX_JOINS } else { 0 };
+    for _ in 0..joins {
+        let generation = engine.ledger.generation(&group);
+        let waiter = match engine.flights.join(flight_key, generation) {
+            Role::Lead(leader) => return ask(engine, inner, request, ticket, Some(leader), group, generation).await,
+            Role::Follow(waiter) => waiter,
+        };
+        match tokio::time::timeout(engine.flight_timeout, waiter.verdict()).await {
+            // The leader hangs: go alone (case 199).
+            Err(_) => break,
+            Ok(Err(leader)) => return ask(engine, inner, request, ticket, Some(leader), group, generation).await,
+            Ok(Ok(Verdict::Shared(answer))) => {
+                if engine.selects(&answer.selecting, request.headers()) {
+                    match answer.reader() {
+                        Some(reader) => return Ok(engine.coalesced(&answer, CacheBody::shared(reader))),
+                        None => break,
+                    }
+                }
+                // Another variant. Now that the fields are known, those who want the same one can share (case 193).
+                let names: Vec<_> =
+                    answer.selecting.iter().filter_map(|field| field.name.parse::<http::HeaderName>().ok()).collect();
+                let variant = key::variant(&ticket.primary, &engine.selecting(&names, request.headers()));
+                if flight_key == variant {
+                    break;
+                }
+                flight_key = variant;
+            }
+            Ok(Ok(Verdict::Again)) => {
+                ticket.found = engine.find(Asked::of(&request), ticket.primary, &ticket.lookup).await;
+                if let (Some(stored), Judgement::Fresh) = (&ticket.found.selected, ticket.found.judgement) {
+                    let now = engine.clock.now();
+                    return Ok(engine.serve(stored, Outcome::Coalesced, Reason::LeaderAnswer, now));
+                }
+            }
+            Ok(Ok(Verdict::Alone)) => break,
+            Ok(Ok(Verdict::Failed(error))) => match engine.stale_instead(&ticket) {
+                Some(response) => return Ok(response),
+                // The leader served something stale where this request may not.
+                None if error.kind() == ErrorKind::Status => break,
+                None => return Err(error),
+            },
+        }
+    }
+    let generation = engine.ledger.generation(&group);
+    ask(engine, inner, request, ticket, None, group, generation).await
+}
+
+/// Asks the origin. With a leader, whoever waits for the same learns what becomes of it.
+pub(super) async fn ask<S, B>(
+    engine: &Arc<Engine>,
+    mut inner: S,
+    request: Request<B>,
+    mut ticket: Ticket,
+    leader: Option<Leader>,
+    group: CacheKey,
+    generation: Generation,
+) -> Result<Response<CacheBody>>
+where
+    S: Origin<B>,
+    B: Body + Default + Send + 'static,
+{
+    let (parts, body) = request.into_parts();
+    let mut body = Some(body);
+    loop {
+        let mut outgoing = Request::from_parts(parts.clone(), body.take().unwrap_or_default());
+        let stale = ticket.found.selected.as_ref().and_then(|stored| stored.record.as_response());
+        let conditional = stale.is_some_and(|record| policy::add_validators(record, outgoing.headers_mut()));
+        let requested_at = engine.clock.now();
+        let response = match inner.send(outgoing).await {
+            Ok(response) => response,
+            Err(error) => {
+                land(leader, Verdict::Failed(error.clone()));
+                return engine.stale_instead(&ticket).ok_or(error);
+            }
+        };
+        let received_at = engine.clock.now();
+        let exchange = Admit {
+            method: &parts.method,
+            uri: &parts.uri,
+            request_headers: &parts.headers,
+            status: response.status(),
+            version: response.version(),
+            response_headers: response.headers(),
+            requested_at,
+            received_at,
+            settings: &engine.settings,
+            request: &ticket.per_request,
+            lookup: &ticket.lookup,
+        };
+
+        if response.status() == StatusCode::NOT_MODIFIED {
+            let (Some(stored), true) = (&ticket.found.selected, conditional) else {
+                // Never given to a caller who did not ask for it (case 181).
+                let error = Error::new(ErrorKind::Transport, "the origin answered 304 to a request without conditions");
+                land(leader, Verdict::Failed(error.clone()));
+                return Err(error);
+            };
+            match engine.refreshed(stored, &exchange, generation) {
+                Ok(stored) => {
+                    land(leader, Verdict::Again);
+                    let mut answer = engine.serve(&stored, Outcome::Revalidated, Reason::Revalidated, received_at);
+                    // A cookie that the 304 sets is for this caller (case 23).
+                    for cookie in response.headers().get_all(header::SET_COOKIE) {
+                        answer.headers_mut().append(header::SET_COOKIE, cookie.clone());
+                    }
+                    return Ok(answer);
+                }
+                Err(reason) => {
+                    // What is stored may not be used any more (cases 24 and 25): ask again, for all of it.
+                    engine.ledger.forget(*stored.record.key());
+                    ticket.found = Found { selected: None, reason, ..ticket.found };
+                    continue;
+                }
+            }
+        }
+        if is_failure(response.status()) {
+            if let Some(answer) = engine.stale_instead(&ticket) {
+                land(leader, Verdict::Failed(Error::new(ErrorKind::Status, "the origin failed")));
+                return Ok(answer);
+            }
+        }
+        if parts.method == Method::HEAD {
+            engine.compare_with_get(&parts, ticket.partition.as_ref(), response.headers()).await;
+        }
+        let terms = match policy::admit(&exchange) {
+            Admission::Store(_) if !ticket.lookup.write => Err(Reason::Mode),
+            Admission::Store(terms) => engine.fits(&parts.method, &response).map(|()| terms),
+            Admission::Refuse(reason) => Err(reason),
+        };
+        return Ok(match terms {
+            Ok(terms) => engine.store(&parts, response, ticket, *terms, leader, group, generation, received_at).await,
+            Err(reason) => engine.hand_on(&parts, response, ticket, reason, leader),
+        });
+    }
+}
+
+fn land(leader: Option<Leader>, verdict: Verdict) {
+    if let Some(leader) = leader {
+        leader.land(verdict);
+    }
+}
+
+/// The statuses that a stale response may stand in for (RFC 5861 section 4).
+fn is_failure(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 500 | 502 | 503 | 504)
+}
+
+/// How many bytes of body a response announces; `None` where it has none by definition or does not say.
+fn announced(method: &Method, status: StatusCode, headers: &HeaderMap) -> Option<u64> {
+    if method == Method::HEAD || matches!(status.as_u16(), 204 | 304) {
+        return None;
+    }
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
+}
+
+impl Engine {
+    /// What a stored response becomes by a 304.
+    fn refreshed(&self, stored: &Stored, exchange: &Admit<'_>, generation: Generation) -> Result<Stored, Reason> {
+        let Some(record) = stored.record.as_response() else { return Err(Reason::RecordMismatch) };
+        match policy::merge(record, exchange) {
+            Merge::Refreshed { record, retain_until, .. } => {
+                let fresh = Stored::new(Record::Response(record), stored.body.clone(), retain_until);
+                if exchange.lookup.write {
+                    self.ledger.refresh(*stored.record.key(), fresh.clone(), generation);
+                }
+                Ok(fresh)
+            }
+            Merge::Forbidden(reason) => Err(reason),
+        }
+    }
+
+    /// The stored response, where it may be served instead of an error.
+    fn stale_instead(&self, ticket: &Ticket) -> Option<Response<CacheBody>> {
+        let stored = ticket.found.selected.as_ref()?;
+        let (record, now) = (stored.record.as_response()?, self.clock.now());
+        policy::serve_on_error(&ticket.lookup, record, now, &self.settings, &ticket.per_request)
+            .then(|| self.serve(stored, Outcome::Stale, Reason::StaleIfError, now))
+    }
+
+    /// Removes the stored GET that a HEAD's answer shows to be another representation by now (case 49).
+    async fn compare_with_get(&self, parts: &Parts, partition: Option<&Partition>, headers: &HeaderMap) {
+        let key = key::primary(&Method::GET, &parts.uri, partition);
+        if let Ok(Some(stored)) = self.read(&key).await {
+            if stored.record.as_response().is_some_and(|record| policy::head_contradicts(record, headers)) {
+                self.ledger.forget(key);
+            }
+        }
+    }
+
+    /// Whether the body may be stored as far as its announced length tells.
+    fn fits(&self, method: &Method, response: &Response<Upstream>) -> Result<(), Reason> {
+        let Some(len) = announced(method, response.status(), response.headers()) else { return Ok(()) };
+        let over_limit = self.settings.max_body_len.is_some_and(|limit| len > limit);
+        let needs_parts = len > self.inline_limit && self.ledger.cache().bodies().is_none();
+        if over_limit || needs_parts { Err(Reason::TooLarge) } else { Ok(()) }
+    }
+
+    pub(super) fn selecting(&self, names: &[http::HeaderName], headers: &HeaderMap) -> Vec<crate::cache::Selecting> {
+        policy::vary::selecting(names, headers, &|name, value| key::hash_secret(&self.settings, name, value))
+    }
+
+    /// Hands a response to the caller while it is stored.
+    #[allow(clippy::too_many_arguments)] // one call, and each is a thing of its own
+    async fn store(
+        &self,
+        parts: &Parts,
+        response: Response<Upstream>,
+        ticket: Ticket,
+        terms: Terms,
+        leader: Option<Leader>,
+        group: CacheKey,
+        generation: Generation,
+        now: SystemTime,
+    ) -> Response<CacheBody> {
+        let (head, body) = response.into_parts();
+        let Ticket { primary, partition, mut found, .. } = ticket;
+        if !found.asked {
+            // What is there goes when this replaces it.
+            found.at_primary = self.read(&primary).await.ok().flatten();
+        }
+        let selecting = self.selecting(&terms.vary, &parts.headers);
+        let key = if selecting.is_empty() { primary } else { key::variant(&primary, &selecting) };
+        let mut record =
+            ResponseRecord::new(key, parts.method.clone(), key::shown_url(&parts.uri), head.status, terms.freshness);
+        record.version = head.version;
+        record.headers = terms.headers;
+        record.selecting = selecting;
+        let index = (key != primary).then(|| {
+            let mut index = found.variants().cloned().unwrap_or_else(|| Variants::new(primary, record.url.clone()));
+            index.variants.retain(|variant| variant.key != key);
+            let mut variant = Variant::new(key, record.selecting.clone());
+            variant.retain_until = terms.retain_until;
+            index.variants.push(variant);
+            index
+        });
+        let deposit = Deposit {
+            ledger: self.ledger.clone(),
+            key,
+            record: record.clone(),
+            retain_until: terms.retain_until,
+            replaced: found
+                .selected
+                .filter(|stored| *stored.record.key() == key)
+                .or(found.at_primary.filter(|_| key == primary)),
+            generation,
+            index,
+            max_variants: self.settings.max_variants,
+            group: partition.map(|_| (group, primary)),
+            max_body_len: self.settings.max_body_len,
+            now,
+        };
+        let info = CacheInfo::new(Outcome::Miss, found.reason).with_key(key).with_storing(Storing::Yes);
+        let info = info.with_freshness(&record, now);
+        let body = if body.is_end_stream() {
+            // Nobody may ever poll it.
+            deposit.inline(bytes::Bytes::new());
+            land(leader, Verdict::Again);
+            CacheBody::empty()
+        } else {
+            let announced = announced(&parts.method, head.status, &head.headers);
+            // What sets a cookie is for its own caller only (case 193).
+            let leader = if head.headers.contains_key(header::SET_COOKIE) {
+                land(leader, Verdict::Alone);
+                None
+            } else {
+                leader
+            };
+            self.share(&head, body, announced, record.selecting.clone(), Some(record), Some(deposit), leader)
+        };
+        let mut response = Response::from_parts(head, body);
+        self.explain(info, &mut response);
+        response
+    }
+
+    /// Hands a response on that is not stored.
+    fn hand_on(
+        &self,
+        parts: &Parts,
+        response: Response<Upstream>,
+        ticket: Ticket,
+        reason: Reason,
+        leader: Option<Leader>,
+    ) -> Response<CacheBody> {
+        let (head, body) = response.into_parts();
+        if head.status.as_u16() < 400 {
+            if let Some(outdated) = &ticket.found.selected {
+                self.ledger.forget(*outdated.record.key());
+            }
+        }
+        let info = CacheInfo::new(Outcome::Miss, ticket.found.reason)
+            .with_key(ticket.primary)
+            .with_storing(Storing::No(reason));
+        let names = policy::vary::vary_names(&head.headers);
+        let announced = announced(&parts.method, head.status, &head.headers);
+        // An overloaded origin is not asked again by everyone who waits (case 192), where nothing forbids sharing.
+        let body = match (head.status.is_server_error(), reason, names) {
+            (true, Reason::Status(_) | Reason::NoFreshness, Ok(names))
+                if announced.is_some_and(|len| len <= self.inline_limit)
+                    && !head.headers.contains_key(header::SET_COOKIE)
+                    && !body.is_end_stream() =>
+            {
+                let selecting = self.selecting(&names, &parts.headers);
+                self.share(&head, body, announced, selecting, None, None, leader)
+            }
+            _ => {
+                land(leader, Verdict::Alone);
+                CacheBody::untouched(body)
+            }
+        };
+        let mut response = Response::from_parts(head, body);
+        self.explain(info, &mut response);
+        response
+    }
+
+    /// A reader on a body that others may read too.
+    #[allow(clippy::too_many_arguments)] // as above
+    fn share(
+        &self,
+        head: &http::response::Parts,
+        body: Upstream,
+        announced: Option<u64>,
+        selecting: Vec<crate::cache::Selecting>,
+        record: Option<ResponseRecord>,
+        deposit: Option<Deposit>,
+        leader: Option<Leader>,
+    ) -> CacheBody {
+        let shared = Shared::new(body, announced, self.inline_limit, deposit);
+        // Before anyone else can: while there is a reader, the body is not given up.
+        let Some(reader) = shared.reader() else { return CacheBody::empty() };
+        if let Some(leader) = leader {
+            let mut shown = head.clone();
+            shown.extensions.clear();
+            if let Some(record) = &record {
+                shown.headers = record.header_map();
+            }
+            let answer = Answer { head: shown, selecting, record, body: Arc::downgrade(&shared) };
+            shared.hold(leader.share(answer));
+        }
+        CacheBody::shared(reader)
+    }
+
+    /// Another's answer for this request too.
+    fn coalesced(&self, answer: &Answer, body: CacheBody) -> Response<CacheBody> {
+        let mut response = Response::from_parts(answer.head.clone(), body);
+        let info = CacheInfo::new(Outcome::Coalesced, Reason::LeaderAnswer);
+        let info = match &answer.record {
+            Some(record) => info.with_key(record.key).with_freshness(record, self.clock.now()),
+            None => info,
+        };
+        self.explain(info, &mut response);
+        response
+    }
+}

@@ -1,0 +1,237 @@
+//! One exchange with the origin per key: who else asks for the same thing meanwhile joins it.
+//!
+//! A [`Flight`] begins with a [`Leader`], who asks the origin. A [`Waiter`] learns at header time what becomes of it:
+//! the answer is shared, or is stored and may be looked up, or is not for others, or the exchange failed. A leader
+//! that is dropped before that leaves the flight vacant, and one of the waiters takes it over (case 190).
+//! Once an answer is shared the flight is held by its [`Landing`], until the body is stored or given up; so a request
+//! that comes after the body has begun still gets all of it (case 198).
+//!
+//! A flight belongs to a generation of its URL: what is asked for after an invalidation never joins an exchange from
+//! before it. The map is empty when nothing is under way.
+
+use std::collections::HashMap;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use http::response::Parts;
+use tokio::sync::Notify;
+
+use super::stream::{Reader, Shared};
+use crate::cache::ledger::Generation;
+use crate::cache::{ResponseRecord, Selecting};
+use crate::error::Error;
+use crate::storage::CacheKey;
+
+/// The flights of one layer.
+#[derive(Debug, Default)]
+pub(super) struct Flights {
+    map: Mutex<HashMap<CacheKey, Arc<Flight>>>,
+}
+
+/// What a request is to a flight.
+pub(super) enum Role {
+    Lead(Leader),
+    Follow(Waiter),
+}
+
+impl Flights {
+    /// Joins the flight of `key` in `generation`, or begins one.
+    pub(super) fn join(self: &Arc<Self>, key: CacheKey, generation: Generation) -> Role {
+        let mut map = self.lock();
+        match map.get(&key) {
+            Some(flight) if flight.generation == generation => {
+                let flight = flight.clone();
+                flight.lock().waiters += 1;
+                Role::Follow(Waiter { flights: self.clone(), key, flight })
+            }
+            _ => {
+                let state = State { stage: Stage::Leading, waiters: 0 };
+                let flight = Arc::new(Flight { generation, state: Mutex::new(state), changed: Notify::new() });
+                map.insert(key, flight.clone());
+                Role::Lead(Leader { landing: Some(Landing { flights: self.clone(), key, flight, armed: true }) })
+            }
+        }
+    }
+
+    /// How many flights there are.
+    pub(super) fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    fn remove(&self, key: &CacheKey, flight: &Arc<Flight>) {
+        let mut map = self.lock();
+        // A later generation may have taken the place.
+        if map.get(key).is_some_and(|other| Arc::ptr_eq(other, flight)) {
+            map.remove(key);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<CacheKey, Arc<Flight>>> {
+        self.map.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[derive(Debug)]
+struct Flight {
+    generation: Generation,
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    stage: Stage,
+    waiters: usize,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Leading,
+    Vacant,
+    Over(Verdict),
+}
+
+/// What a flight came to.
+#[derive(Clone, Debug)]
+pub(super) enum Verdict {
+    /// The answer is for whoever selects it.
+    Shared(Arc<Answer>),
+    /// The store knows now: look again.
+    Again,
+    /// The answer is for nobody else: ask the origin oneself.
+    Alone,
+    /// The exchange failed, and would fail again.
+    Failed(Error),
+}
+
+/// A response as those get it who share it.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) head: Parts,
+    /// What a request must have to be given this answer (cases 193 and 194).
+    pub(super) selecting: Vec<Selecting>,
+    /// How it will be stored, if it will.
+    pub(super) record: Option<ResponseRecord>,
+    pub(super) body: Weak<Shared>,
+}
+
+impl Answer {
+    /// A reader of the whole body; `None` where its beginning cannot be had any more.
+    pub(super) fn reader(&self) -> Option<Reader> {
+        Shared::reader(&self.body.upgrade()?)
+    }
+}
+
+impl Flight {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, stage: Stage) {
+        self.lock().stage = stage;
+        self.changed.notify_waiters();
+    }
+}
+
+/// The request that asks the origin.
+pub(super) struct Leader {
+    // Taken when the flight is decided.
+    landing: Option<Landing>,
+}
+
+impl Leader {
+    /// Gives the answer to whoever waits and whoever comes while the landing is held.
+    pub(super) fn share(mut self, answer: Answer) -> Option<Landing> {
+        let landing = self.landing.take();
+        if let Some(landing) = &landing {
+            landing.flight.set(Stage::Over(Verdict::Shared(Arc::new(answer))));
+        }
+        landing
+    }
+
+    /// Ends the flight with `verdict`.
+    pub(super) fn land(mut self, verdict: Verdict) {
+        if let Some(landing) = self.landing.take() {
+            landing.flight.set(Stage::Over(verdict));
+        }
+    }
+}
+
+impl Drop for Leader {
+    fn drop(&mut self) {
+        let Some(mut landing) = self.landing.take() else { return };
+        let somebody_waits = {
+            // The map first, then the flight: the order of `join`.
+            let _map = landing.flights.lock();
+            let mut state = landing.flight.lock();
+            state.stage = Stage::Vacant;
+            state.waiters > 0
+        };
+        landing.armed = !somebody_waits;
+        landing.flight.changed.notify_waiters();
+    }
+}
+
+/// Keeps a flight in the map: held until a shared body is stored or given up.
+#[derive(Debug)]
+pub(super) struct Landing {
+    flights: Arc<Flights>,
+    key: CacheKey,
+    flight: Arc<Flight>,
+    // False where a waiter takes the flight over.
+    armed: bool,
+}
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        if self.armed {
+            self.flights.remove(&self.key, &self.flight);
+        }
+    }
+}
+
+/// A request that waits for another's answer.
+pub(super) struct Waiter {
+    flights: Arc<Flights>,
+    key: CacheKey,
+    flight: Arc<Flight>,
+}
+
+impl Waiter {
+    /// What the flight comes to, or its leadership, where the leader is gone.
+    pub(super) async fn verdict(self) -> Result<Verdict, Leader> {
+        loop {
+            let mut changed = pin!(self.flight.changed.notified());
+            changed.as_mut().enable();
+            {
+                let mut state = self.flight.lock();
+                match &state.stage {
+                    Stage::Leading => {}
+                    Stage::Vacant => {
+                        state.stage = Stage::Leading;
+                        drop(state);
+                        let (flights, flight) = (self.flights.clone(), self.flight.clone());
+                        let landing = Landing { flights, key: self.key, flight, armed: true };
+                        return Err(Leader { landing: Some(landing) });
+                    }
+                    Stage::Over(verdict) => return Ok(verdict.clone()),
+                }
+            }
+            changed.await;
+        }
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        let mut map = self.flights.lock();
+        let mut state = self.flight.lock();
+        state.waiters = state.waiters.saturating_sub(1);
+        if state.waiters == 0 && matches!(state.stage, Stage::Vacant) {
+            drop(state);
+            if map.get(&self.key).is_some_and(|other| Arc::ptr_eq(other, &self.flight)) {
+                map.remove(&self.key);
+            }
+        }
+    }
+}

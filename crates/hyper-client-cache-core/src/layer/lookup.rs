@@ -1,0 +1,145 @@
+//! What is stored for a request: one read for a URL that does not vary, two for one that does.
+
+use http::{HeaderMap, Method, Request, Uri};
+
+use super::Engine;
+use crate::cache::{Record, Selecting, Stored, Variants};
+use crate::key;
+use crate::policy::{self, Judgement, Lookup, Reason};
+use crate::storage::CacheKey;
+
+/// What a look-up needs to see of a request: its head. (A reference to the whole would ask of a body that it can be
+/// shared between threads.)
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'a> {
+    method: &'a Method,
+    uri: &'a Uri,
+    headers: &'a HeaderMap,
+}
+
+impl<'a> Asked<'a> {
+    pub(super) fn of<B>(request: &'a Request<B>) -> Self {
+        Self { method: request.method(), uri: request.uri(), headers: request.headers() }
+    }
+}
+
+/// What a look-up found.
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    /// The response that the request selects.
+    pub(super) selected: Option<Stored>,
+    /// What may be done with it.
+    pub(super) judgement: Judgement,
+    /// What lies under the primary key, whatever it is.
+    pub(super) at_primary: Option<Stored>,
+    /// Why nothing was selected.
+    pub(super) reason: Reason,
+    /// Whether the store was asked at all.
+    pub(super) asked: bool,
+}
+
+impl Found {
+    pub(super) fn not_asked() -> Self {
+        Self { asked: false, ..Self::nothing(Reason::Mode) }
+    }
+
+    const fn nothing(reason: Reason) -> Self {
+        Self { selected: None, judgement: Judgement::Unusable(reason), at_primary: None, reason, asked: true }
+    }
+
+    /// The variants that are known of the URL.
+    pub(super) fn variants(&self) -> Option<&Variants> {
+        match &*self.at_primary.as_ref()?.record {
+            Record::Variants(variants) => Some(variants),
+            _ => None,
+        }
+    }
+}
+
+impl Engine {
+    /// Looks a request up. A store that fails is a miss.
+    pub(super) async fn find(&self, request: Asked<'_>, primary: CacheKey, lookup: &Lookup) -> Found {
+        let stored = match self.read(&primary).await {
+            Ok(Some(stored)) => stored,
+            Ok(None) => return Found::nothing(Reason::NotFound),
+            Err(reason) => return Found::nothing(reason),
+        };
+        match &*stored.record {
+            Record::Response(_) => match self.accept(&stored, request, lookup) {
+                Some(judgement) => Found {
+                    selected: Some(stored.clone()),
+                    judgement,
+                    at_primary: Some(stored),
+                    reason: Reason::NotFound,
+                    asked: true,
+                },
+                None => self.mismatch(primary),
+            },
+            Record::Variants(_) => Box::pin(self.find_variant(request, stored, lookup)).await,
+            Record::Group(_) => self.mismatch(primary),
+        }
+    }
+
+    /// The first variant that may be served at once, else the newest that the request selects.
+    async fn find_variant(&self, request: Asked<'_>, index: Stored, lookup: &Lookup) -> Found {
+        let mut found = Found { at_primary: Some(index.clone()), ..Found::nothing(Reason::VariantNotFound) };
+        let Record::Variants(variants) = &*index.record else { return found };
+        for variant in variants.variants.iter().rev() {
+            if !self.selects(&variant.selecting, request.headers) {
+                continue;
+            }
+            let Ok(Some(stored)) = self.read(&variant.key).await else { continue };
+            let Some(judgement) = self.accept(&stored, request, lookup) else {
+                self.mismatch(variant.key);
+                continue;
+            };
+            let serves = matches!(judgement, Judgement::Fresh | Judgement::ServeStale { .. });
+            if serves || found.selected.is_none() {
+                found.selected = Some(stored);
+                found.judgement = judgement;
+            }
+            if serves {
+                break;
+            }
+        }
+        found
+    }
+
+    pub(super) async fn read(&self, key: &CacheKey) -> Result<Option<Stored>, Reason> {
+        match self.ledger.lookup(key).await {
+            Ok(Some(stored)) if stored.record.key() == key => Ok(Some(stored)),
+            Ok(Some(_)) => {
+                self.mismatch(*key);
+                Ok(None)
+            }
+            Ok(None) => Ok(None),
+            Err(error) => {
+                tracing::debug!(%key, %error, "the look-up failed");
+                self.ledger.counters.lookup_failed.add();
+                Err(Reason::StoreFault)
+            }
+        }
+    }
+
+    /// What may be done with a stored response; `None` where it is another request's (case 34).
+    fn accept(&self, stored: &Stored, request: Asked<'_>, lookup: &Lookup) -> Option<Judgement> {
+        let record = stored.record.as_response()?;
+        let is_ours = record.method == *request.method
+            && key::is_shown_url(request.uri, &record.url)
+            && self.selects(&record.selecting, request.headers);
+        is_ours.then(|| policy::judge(lookup, record, self.clock.now(), &self.settings))
+    }
+
+    /// Whether a request has what `selecting` asks for.
+    pub(super) fn selects(&self, selecting: &[Selecting], headers: &HeaderMap) -> bool {
+        selecting.is_empty()
+            || policy::vary::matches(selecting, headers, &|name, value| key::hash_secret(&self.settings, name, value))
+    }
+
+    fn mismatch(&self, key: CacheKey) -> Found {
+        tracing::warn!(%key, "a stored record is not what its key says: removed");
+        self.ledger.counters.mismatched.add();
+        self.ledger.forget(key);
+        Found::nothing(Reason::RecordMismatch)
+    }
+}

@@ -1,0 +1,74 @@
+//! Revalidation in the background, for what was served stale (RFC 5861 section 3).
+//!
+//! One refresh per key at a time, at most [`MAX_REFRESHES`] at once; they end when the last service of the layer is
+//! dropped, or when the layer is closed.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use http::Request;
+use http_body::Body;
+use http_body_util::BodyExt;
+use tokio::task::JoinSet;
+
+use super::Handle;
+use super::exchange::{self, Ticket};
+use super::flight::Role;
+use super::service::Origin;
+use crate::key;
+
+/// How many refreshes a layer runs at once; a request that would begin one more begins none.
+const MAX_REFRESHES: usize = 32;
+
+/// The background tasks of a layer.
+#[derive(Debug, Default)]
+pub(super) struct Tasks(Mutex<JoinSet<()>>);
+
+impl Tasks {
+    /// Ends all tasks and waits until they are gone.
+    pub(super) async fn end(&self) {
+        let mut tasks = std::mem::take(&mut *self.lock());
+        tasks.shutdown().await;
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, JoinSet<()>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Handle {
+    /// Refreshes what `ticket` found, unless somebody is asking the origin for it already.
+    pub(super) fn refresh<S, B>(&self, inner: S, request: &Request<B>, ticket: Ticket)
+    where
+        S: Origin<B>,
+        B: Body + Default + Send + 'static,
+    {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let mut tasks = self.tasks.lock();
+        while tasks.try_join_next().is_some() {}
+        if tasks.len() >= MAX_REFRESHES {
+            return;
+        }
+        let group = key::group(request.uri());
+        let generation = self.engine.ledger.generation(&group);
+        let Role::Lead(leader) = self.engine.flights.join(ticket.primary, generation) else { return };
+        let mut again = Request::new(B::default());
+        *again.method_mut() = request.method().clone();
+        *again.uri_mut() = request.uri().clone();
+        *again.version_mut() = request.version();
+        *again.headers_mut() = request.headers().clone();
+        *again.extensions_mut() = request.extensions().clone();
+        let engine = Arc::clone(&self.engine);
+        let refresh = async move {
+            let exchanged = exchange::ask(&engine, inner, again, ticket, Some(leader), group, generation).await;
+            // The body is stored as it is read.
+            match exchanged {
+                Ok(response) => {
+                    let mut body = response.into_body();
+                    while let Some(Ok(_)) = body.frame().await {}
+                }
+                Err(error) => tracing::debug!(%error, "a refresh in the background failed"),
+            }
+        };
+        tasks.spawn_on(refresh, &runtime);
+    }
+}

@@ -1,0 +1,191 @@
+//! The algorithm of one request, from the plan to the answer (RFC 9111 section 4).
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_core::future::BoxFuture;
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use http_body::Body;
+use http_body_util::BodyExt;
+use tower_service::Service;
+
+use super::body::{CacheBody, Upstream};
+use super::exchange::{self, Ticket};
+use super::lookup::{Asked, Found};
+use super::{Engine, Handle};
+use crate::cache::Stored;
+use crate::error::{BoxError, Error, ErrorKind};
+use crate::key;
+use crate::policy::{self, CacheInfo, Judgement, Outcome, Plan, Reason, RequestSettings};
+
+/// A service with a cache before it: answers what it can, asks the inner service for the rest.
+///
+/// The inner service takes requests whose body has a default (the empty one, for refreshes in the background) and
+/// answers with any body of [`Bytes`].
+/// It is asked for readiness only when a request goes to it, so that its limits do not slow hits down.
+/// Per-request settings travel as [`RequestSettings`] in the request's extensions; the response's extensions hold a
+/// [`CacheInfo`].
+///
+/// The future of a call may be dropped at any point: nothing half-written stays behind, and whoever waits for the same
+/// answer goes on.
+#[derive(Clone, Debug)]
+pub struct CacheService<S> {
+    inner: S,
+    handle: Arc<Handle>,
+}
+
+impl<S> CacheService<S> {
+    pub(super) const fn new(inner: S, handle: Arc<Handle>) -> Self {
+        Self { inner, handle }
+    }
+}
+
+/// What the layer asks of the service beneath: the bounds of [`CacheService`], written once.
+pub(super) trait Origin<B>: Clone + Send + 'static {
+    /// Sends a request when the service is ready for it.
+    fn send(&mut self, request: Request<B>) -> impl Future<Output = Result<Response<Upstream>, Error>> + Send;
+}
+
+impl<S, B, RB> Origin<B> for S
+where
+    S: Service<Request<B>, Response = Response<RB>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Into<BoxError>,
+    B: Send + 'static,
+    RB: Body<Data = Bytes> + Send + 'static,
+    RB::Error: Into<BoxError>,
+{
+    async fn send(&mut self, request: Request<B>) -> Result<Response<Upstream>, Error> {
+        poll_fn(|cx| self.poll_ready(cx)).await.map_err(into_error)?;
+        let response = self.call(request).await.map_err(into_error)?;
+        Ok(response.map(|body| body.map_err(Into::into).boxed_unsync()))
+    }
+}
+
+/// An error of ours passes as it is; another's becomes the source of one.
+fn into_error(error: impl Into<BoxError>) -> Error {
+    match error.into().downcast::<Error>() {
+        Ok(ours) => *ours,
+        Err(other) => Error::new(ErrorKind::Transport, "").with_source(other),
+    }
+}
+
+impl<S, B, RB> Service<Request<B>> for CacheService<S>
+where
+    S: Service<Request<B>, Response = Response<RB>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Into<BoxError>,
+    B: Body + Default + Send + 'static,
+    RB: Body<Data = Bytes> + Send + 'static,
+    RB::Error: Into<BoxError>,
+{
+    type Response = Response<CacheBody>;
+    type Error = Error;
+    type Future = BoxFuture<'static, Result<Self::Response, Error>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let (handle, inner) = (self.handle.clone(), self.inner.clone());
+        Box::pin(async move { run(&handle, inner, request).await })
+    }
+}
+
+impl<S> CacheService<S> {
+    /// The same as `call`, without its allocation.
+    pub(crate) async fn run<B>(&self, request: Request<B>) -> Result<Response<CacheBody>, Error>
+    where
+        S: Origin<B>,
+        B: Body + Default + Send + 'static,
+    {
+        run(&self.handle, self.inner.clone(), request).await
+    }
+}
+
+async fn run<S, B>(handle: &Arc<Handle>, inner: S, request: Request<B>) -> Result<Response<CacheBody>, Error>
+where
+    S: Origin<B>,
+    B: Body + Default + Send + 'static,
+{
+    let engine = &handle.engine;
+    let settings = &engine.settings;
+    let per_request = request.extensions().get().cloned().unwrap_or_else(RequestSettings::default);
+
+    // 1. Is the cache to be used at all?
+    let lookup = match policy::plan(request.method(), request.uri(), request.headers(), settings, &per_request) {
+        Plan::Lookup(lookup) if request.body().is_end_stream() => lookup,
+        Plan::Lookup(_) => return Box::pin(exchange::bypass(engine, inner, request, Reason::RequestBody)).await,
+        Plan::Bypass(reason) => return Box::pin(exchange::bypass(engine, inner, request, reason)).await,
+    };
+
+    // 2. What is the request's key, and what is stored under it?
+    let partition = key::partition(request.headers(), settings);
+    let primary = key::primary(request.method(), request.uri(), partition.as_ref());
+    let found = if lookup.read { engine.find(Asked::of(&request), primary, &lookup).await } else { Found::not_asked() };
+
+    // 3. May that be served?
+    let mut reason = found.reason;
+    if let Some(stored) = &found.selected {
+        let now = engine.clock.now();
+        match found.judgement {
+            Judgement::Fresh => return Ok(engine.serve(stored, Outcome::Hit, Reason::Fresh, now)),
+            Judgement::ServeStale { reason, refresh } => {
+                let response = engine.serve(stored, Outcome::Stale, reason, now);
+                if refresh {
+                    let ticket = Ticket { lookup, per_request, partition, primary, found };
+                    handle.refresh(inner, &request, ticket);
+                }
+                return Ok(response);
+            }
+            Judgement::Revalidate(why) | Judgement::Unusable(why) => reason = why,
+        }
+    }
+    if lookup.only_if_cached {
+        return Ok(engine.offline(reason, primary));
+    }
+
+    // 4. Ask the origin, or whoever is asking it already.
+    let ticket = Ticket { lookup, per_request, partition, primary, found: Found { reason, ..found } };
+    Box::pin(exchange::fetch(engine, inner, request, ticket)).await
+}
+
+impl Engine {
+    /// The answer that `stored` is at `now`.
+    ///
+    /// Costs one insertion for each header line; the body is a slice of what was read.
+    pub(super) fn serve(
+        &self,
+        stored: &Stored,
+        outcome: Outcome,
+        reason: Reason,
+        now: std::time::SystemTime,
+    ) -> Response<CacheBody> {
+        let Some(record) = stored.record.as_response() else { return self.offline(Reason::RecordMismatch, None) };
+        let mut response = Response::new(CacheBody::stored(&self.ledger, record, stored.body.clone()));
+        *response.status_mut() = record.status;
+        *response.version_mut() = record.version;
+        *response.headers_mut() = record.header_map();
+        let info = CacheInfo::of_record(outcome, reason, record, now);
+        // RFC 9111 section 5.1: what is not fetched for this request says how old it is.
+        let age = info.age.map_or(0, |age| age.as_secs());
+        response.headers_mut().insert(header::AGE, HeaderValue::from(age));
+        self.explain(info, &mut response);
+        response
+    }
+
+    /// The 504 of a request that only the cache may answer (RFC 9111 section 5.2.1.7).
+    pub(super) fn offline(
+        &self,
+        reason: Reason,
+        key: impl Into<Option<crate::storage::CacheKey>>,
+    ) -> Response<CacheBody> {
+        let mut response = Response::new(CacheBody::empty());
+        *response.status_mut() = StatusCode::GATEWAY_TIMEOUT;
+        self.explain(CacheInfo::new(Outcome::Offline, reason).with_key(key), &mut response);
+        response
+    }
+}

@@ -1,0 +1,426 @@
+//! A body that several callers read while it comes, and that is stored on the way.
+//!
+//! [`Shared`] owns the origin's body. Each [`Reader`] has its own position; whichever of them needs bytes that are not
+//! there yet polls the origin for all. So no reader depends on another: one that is dropped, slow, or never polled
+//! stops nobody (cases 177, 190 and 196).
+//!
+//! What was received is kept for the others in one of two ways. A body up to the inline limit is kept whole until it
+//! is complete. Over that, its parts go to the store ([`Spool`]) while only the last [`WINDOW`] bytes stay in memory;
+//! a reader who falls behind them goes on from the store. So memory is bounded, whatever the readers do (case 197).
+//!
+//! A body that ends early, fails, is longer or shorter than announced, or that all readers drop, is never stored
+//! (cases 169 to 174).
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+
+use super::body::Upstream;
+use super::deposit::Deposit;
+use super::flight::Landing;
+use super::spool::{PartRead, Spool};
+use crate::error::{Error, ErrorKind};
+
+/// How much of a spooled body stays in memory for readers who are close together.
+const WINDOW: u64 = 512 * 1024;
+
+/// A body on its way from the origin to its readers and the store.
+pub(super) struct Shared {
+    core: Mutex<Core>,
+    wakers: Arc<Wakers>,
+}
+
+struct Core {
+    // `None` once it has ended or was given up.
+    upstream: Option<Upstream>,
+    outcome: Option<Result<(), Error>>,
+    window: VecDeque<Bytes>,
+    // The window holds the bytes from `base` to `end`.
+    base: u64,
+    end: u64,
+    announced: Option<u64>,
+    readers: Vec<(u64, u64)>,
+    next_reader: u64,
+    keep: Keep,
+}
+
+/// What becomes of the bytes besides being read.
+enum Keep {
+    /// Kept whole until complete; then stored, if there is a deposit.
+    Whole { limit: u64, deposit: Option<Box<Deposit>>, landing: Option<Landing> },
+    /// Parts go to the store.
+    Spool(Box<Spool>),
+    /// Nothing.
+    Nothing,
+}
+
+impl Shared {
+    /// Begins to share `upstream`, which was announced to have `announced` bytes. Up to `inline_limit` bytes are kept
+    /// whole for `deposit`; without one they are only shared.
+    pub(super) fn new(
+        upstream: Upstream,
+        announced: Option<u64>,
+        inline_limit: u64,
+        deposit: Option<Deposit>,
+    ) -> Arc<Self> {
+        let keep = Keep::Whole { limit: inline_limit, deposit: deposit.map(Box::new), landing: None };
+        let core = Core {
+            upstream: Some(upstream),
+            outcome: None,
+            window: VecDeque::new(),
+            base: 0,
+            end: 0,
+            announced,
+            readers: Vec::new(),
+            next_reader: 0,
+            keep,
+        };
+        Arc::new(Self { core: Mutex::new(core), wakers: Arc::default() })
+    }
+
+    /// Holds `landing` until the body is stored or given up.
+    pub(super) fn hold(&self, landing: Option<Landing>) {
+        let mut core = self.lock();
+        if let Keep::Whole { landing: place, .. } = &mut core.keep {
+            *place = landing;
+        }
+    }
+}
+
+impl Shared {
+    pub(super) fn wakers(&self) -> &Arc<Wakers> {
+        &self.wakers
+    }
+
+    /// A reader from the first byte; `None` where that is neither in memory nor in the store any more.
+    pub(super) fn reader(self: &Arc<Self>) -> Option<Reader> {
+        let mut core = self.lock();
+        let reachable = core.base == 0 || matches!(&core.keep, Keep::Spool(spool) if !spool.has_failed());
+        if !reachable || matches!(core.outcome, Some(Err(_))) {
+            return None;
+        }
+        let id = core.next_reader;
+        core.next_reader = id.wrapping_add(1);
+        core.readers.push((id, 0));
+        Some(Reader { shared: self.clone(), id, offset: 0, part: None })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Core> {
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
+    }
+}
+
+/// What is to be done once the lock is released, because it reaches into the store or the flights.
+enum After {
+    Nothing,
+    Deposit { deposit: Option<Box<Deposit>>, body: Bytes, landing: Option<Landing> },
+    // Dropped outside of the lock for what their `Drop` does.
+    Drop(#[allow(dead_code)] Keep),
+}
+
+impl After {
+    fn run(self) {
+        match self {
+            Self::Deposit { deposit, body, landing } => {
+                if let Some(deposit) = deposit {
+                    deposit.inline(body);
+                }
+                // Only now: who comes next finds the record.
+                drop(landing);
+            }
+            Self::Drop(_) | Self::Nothing => {}
+        }
+    }
+}
+
+impl Core {
+    /// Asks the origin for the next bytes and files them. `Ready` means that something has changed.
+    fn drive(&mut self, shared: &Arc<Shared>, cx: &mut Context<'_>) -> Poll<After> {
+        if let Keep::Spool(spool) = &mut self.keep {
+            if spool.poll_room(self.end, cx).is_pending() {
+                return Poll::Pending;
+            }
+            if spool.has_failed() {
+                // The readers go on without the store.
+                return Poll::Ready(After::Drop(std::mem::replace(&mut self.keep, Keep::Nothing)));
+            }
+        }
+        let Some(upstream) = &mut self.upstream else { return Poll::Ready(After::Nothing) };
+        let frame = match Pin::new(upstream).poll_frame(cx) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(frame) => frame,
+        };
+        Poll::Ready(match frame {
+            // Trailers are neither stored nor merged into the headers (case 182): a shared body has none.
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) if !data.is_empty() => self.append(data, shared),
+                _ => After::Nothing,
+            },
+            Some(Err(error)) => {
+                let error = Error::new(ErrorKind::Body, "the origin's body ended early").with_source(error);
+                self.upstream = None;
+                self.outcome = Some(Err(error));
+                After::Drop(std::mem::replace(&mut self.keep, Keep::Nothing))
+            }
+            None => self.complete(),
+        })
+    }
+
+    fn append(&mut self, data: Bytes, shared: &Arc<Shared>) -> After {
+        self.end = self.end.saturating_add(data.len() as u64);
+        let mut after = After::Nothing;
+        let too_long = self.announced.is_some_and(|announced| self.end > announced);
+        match &mut self.keep {
+            Keep::Nothing => {}
+            _ if too_long => after = After::Drop(std::mem::replace(&mut self.keep, Keep::Nothing)),
+            Keep::Whole { limit, deposit, landing } if self.end > *limit => {
+                // Over the inline limit: from now on in parts, if the body may be stored so.
+                let spool = deposit.take().and_then(|deposit| Spool::begin(deposit, self.end, landing, shared));
+                match spool {
+                    Some(mut spool) => {
+                        for earlier in &self.window {
+                            spool.push(earlier);
+                        }
+                        spool.push(&data);
+                        self.keep = Keep::Spool(Box::new(spool));
+                    }
+                    None => after = After::Drop(std::mem::replace(&mut self.keep, Keep::Nothing)),
+                }
+            }
+            Keep::Whole { .. } => {}
+            Keep::Spool(spool) => {
+                if spool.may_hold(self.end) {
+                    spool.push(&data);
+                } else {
+                    after = After::Drop(std::mem::replace(&mut self.keep, Keep::Nothing));
+                }
+            }
+        }
+        self.window.push_back(data);
+        after
+    }
+
+    fn complete(&mut self) -> After {
+        self.upstream = None;
+        self.outcome = Some(Ok(()));
+        let keep = std::mem::replace(&mut self.keep, Keep::Nothing);
+        if self.announced.is_some_and(|announced| announced != self.end) {
+            return After::Drop(keep);
+        }
+        match keep {
+            Keep::Whole { deposit, landing, .. } => {
+                // One copy into memory of its own: a slice of the connection's buffer would hold all of that.
+                let mut body = Vec::with_capacity(usize::try_from(self.end).unwrap_or(0));
+                if deposit.is_some() {
+                    self.window.iter().for_each(|chunk| body.extend_from_slice(chunk));
+                }
+                After::Deposit { deposit, body: body.into(), landing }
+            }
+            Keep::Spool(mut spool) => {
+                spool.finish(self.end);
+                // Stays, because readers who are behind read from it.
+                self.keep = Keep::Spool(spool);
+                After::Nothing
+            }
+            Keep::Nothing => After::Nothing,
+        }
+    }
+}
+
+impl Core {
+    /// Lets go of what nobody needs in memory any more.
+    fn trim(&mut self) {
+        if matches!(self.keep, Keep::Whole { .. }) {
+            return;
+        }
+        let slowest = self.readers.iter().map(|(_, offset)| *offset).min().unwrap_or(self.end);
+        while let Some(first) = self.window.front() {
+            let after = self.base.saturating_add(first.len() as u64);
+            if after > slowest && self.end.saturating_sub(self.base) <= WINDOW {
+                return;
+            }
+            self.base = after;
+            self.window.pop_front();
+        }
+    }
+
+    /// The chunk at `offset`, from there to its end.
+    fn at(&self, offset: u64) -> Option<Bytes> {
+        let mut skip = usize::try_from(offset.checked_sub(self.base)?).ok()?;
+        for chunk in &self.window {
+            if skip < chunk.len() {
+                return Some(chunk.slice(skip..));
+            }
+            skip = skip.saturating_sub(chunk.len());
+        }
+        None
+    }
+}
+
+/// One caller's view of a shared body: all of it, from the first byte.
+pub(super) struct Reader {
+    shared: Arc<Shared>,
+    id: u64,
+    offset: u64,
+    // A part that is being read from the store, because memory does not hold it any more.
+    part: Option<PartRead>,
+}
+
+impl Reader {
+    pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        loop {
+            if let Some(part) = &mut self.part {
+                let bytes = std::task::ready!(part.poll(cx));
+                let start = part.start;
+                self.part = None;
+                let skip = usize::try_from(self.offset.saturating_sub(start)).unwrap_or(usize::MAX);
+                let Some(bytes) = bytes.filter(|bytes| bytes.len() > skip) else {
+                    return Poll::Ready(Some(Err(Error::new(ErrorKind::Body, "a part that was spooled is gone"))));
+                };
+                let shared = Arc::clone(&self.shared);
+                return self.give(&mut shared.lock(), bytes.slice(skip..));
+            }
+            let wakers = Arc::clone(&self.shared.wakers);
+            let shared = Arc::clone(&self.shared);
+            let mut core = shared.lock();
+            if let Some(bytes) = core.at(self.offset) {
+                return self.give(&mut core, bytes);
+            }
+            // Registered before anything is asked that may become true meanwhile, so that no wake-up is lost.
+            wakers.register(cx.waker());
+            if self.offset < core.base {
+                let spool = match &core.keep {
+                    Keep::Spool(spool) if !spool.has_failed() => spool,
+                    _ => {
+                        return Poll::Ready(Some(Err(Error::new(
+                            ErrorKind::Body,
+                            "read too slowly while others read too",
+                        ))));
+                    }
+                };
+                if let Some(part) = spool.read(self.offset) {
+                    self.part = Some(part);
+                    continue;
+                }
+                match &core.outcome {
+                    // All is with the store, which is still writing it.
+                    Some(Ok(())) => return Poll::Pending,
+                    Some(Err(error)) => return Poll::Ready(Some(Err(error.clone()))),
+                    None => {}
+                }
+            } else if let Some(outcome) = &core.outcome {
+                return Poll::Ready(match outcome {
+                    Ok(()) => None,
+                    Err(error) => Some(Err(error.clone())),
+                });
+            }
+            let everybody = Waker::from(wakers.clone());
+            let progress = core.drive(&shared, &mut Context::from_waker(&everybody));
+            core.trim();
+            drop(core);
+            match progress {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(after) => {
+                    after.run();
+                    wakers.wake_others(cx.waker());
+                }
+            }
+        }
+    }
+
+    fn give(&mut self, core: &mut Core, bytes: Bytes) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        self.offset = self.offset.saturating_add(bytes.len() as u64);
+        let (id, offset) = (self.id, self.offset);
+        if let Some(reader) = core.readers.iter_mut().find(|reader| reader.0 == id) {
+            reader.1 = offset;
+        }
+        core.trim();
+        Poll::Ready(Some(Ok(Frame::data(bytes))))
+    }
+}
+
+impl Reader {
+    pub(super) fn size_hint(&self) -> SizeHint {
+        let core = self.shared.lock();
+        if let (Some(Ok(())), end) = (&core.outcome, core.end) {
+            return SizeHint::with_exact(end.saturating_sub(self.offset));
+        }
+        let buffered = core.end.saturating_sub(self.offset);
+        let upstream = core.upstream.as_ref().map(|upstream| upstream.size_hint()).unwrap_or_default();
+        let mut hint = SizeHint::new();
+        hint.set_lower(upstream.lower().saturating_add(buffered));
+        if let Some(upper) = upstream.upper().and_then(|upper| upper.checked_add(buffered)) {
+            hint.set_upper(upper);
+        }
+        hint
+    }
+
+    pub(super) fn is_end_stream(&self) -> bool {
+        let core = self.shared.lock();
+        matches!(core.outcome, Some(Ok(()))) && core.end == self.offset
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        let given_up = {
+            let mut core = self.shared.lock();
+            let id = self.id;
+            core.readers.retain(|reader| reader.0 != id);
+            if core.readers.is_empty() && core.outcome.is_none() {
+                core.outcome = Some(Err(Error::new(ErrorKind::Body, "nobody reads it any more")));
+                core.window.clear();
+                Some((core.upstream.take(), std::mem::replace(&mut core.keep, Keep::Nothing)))
+            } else {
+                core.trim();
+                None
+            }
+        };
+        drop(given_up);
+        // Whoever is left may have to poll the origin now.
+        self.shared.wakers.wake_all();
+    }
+}
+
+/// Wakes every reader: the origin's body remembers only who polled it last, and that one may be gone.
+#[derive(Default)]
+pub(super) struct Wakers(Mutex<Vec<Waker>>);
+
+impl Wakers {
+    fn register(&self, waker: &Waker) {
+        let mut list = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !list.iter().any(|other| other.will_wake(waker)) {
+            list.push(waker.clone());
+        }
+    }
+
+    pub(super) fn wake_all(&self) {
+        let list = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        list.into_iter().for_each(Waker::wake);
+    }
+
+    fn wake_others(&self, me: &Waker) {
+        let list = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        list.into_iter().filter(|waker| !waker.will_wake(me)).for_each(Waker::wake);
+    }
+}
+
+impl Wake for Wakers {
+    fn wake(self: Arc<Self>) {
+        self.wake_all();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.wake_all();
+    }
+}
