@@ -1,0 +1,190 @@
+//! The accept loop and the two protocols. hyper speaks them wherever an answer is well-formed.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use futures_util::stream;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+
+use super::answer::{End, Framing};
+use super::player::Player;
+use super::script::Script;
+use super::wire::Wire;
+use super::{Answer, Recorded};
+
+type Body = UnsyncBoxBody<Bytes, io::Error>;
+
+/// How the connections of one origin are spoken to.
+#[derive(Clone)]
+pub(super) struct Protocol {
+    /// HTTP/2 without TLS and without asking first.
+    pub(super) prior_knowledge: bool,
+    pub(super) tls: Option<TlsAcceptor>,
+}
+
+/// Accepts until it is dropped, and takes its connections with it.
+pub(super) async fn accept(listener: TcpListener, protocol: Protocol, script: Arc<Script>) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => {
+                // A connection that was gone before it was accepted is no reason to stop.
+                if let Ok((socket, _)) = accepted {
+                    connections.spawn(connection(socket, protocol.clone(), Arc::clone(&script)));
+                }
+            }
+            Some(ended) = connections.join_next() => {
+                if let Some(payload) = ended.err().and_then(|error| error.try_into_panic().ok()) {
+                    script.keep_panic(payload);
+                }
+            }
+        }
+    }
+}
+
+async fn connection(socket: TcpStream, protocol: Protocol, script: Arc<Script>) {
+    let number = script.connected();
+    let _ = socket.set_nodelay(true);
+    let (wire, http2) = match protocol.tls {
+        None => (Wire::Plain(socket), protocol.prior_knowledge),
+        Some(acceptor) => {
+            // A client that does not trust the certificate ends here.
+            let Ok(tls) = acceptor.accept(socket).await else { return };
+            let http2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
+            (Wire::Tls(Box::new(tls)), http2)
+        }
+    };
+    if http2 {
+        speak_http2(wire, number, script).await;
+    } else {
+        speak_http1(wire, number, script).await;
+    }
+}
+
+async fn speak_http1(wire: Wire, number: u64, script: Arc<Script>) {
+    // What hyper shall not send is left here by the service, which then fails, so that hyper gives the socket back
+    // without having written anything.
+    let by_hand: Arc<Mutex<Option<(Method, Answer)>>> = Arc::default();
+    let left = Arc::clone(&by_hand);
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (script, by_hand) = (Arc::clone(&script), Arc::clone(&by_hand));
+        let answered: Pin<Box<dyn Future<Output = _> + Send>> = Box::pin(async move {
+            let (method, answer) = ask(&script, request, number).await?;
+            if answer.is_plain() {
+                return Ok(response(&answer));
+            }
+            *by_hand.lock().unwrap_or_else(PoisonError::into_inner) = Some((method, answer));
+            Err(NoAnswer)
+        });
+        answered
+    });
+    let mut connection = http1::Builder::new().auto_date_header(false).serve_connection(TokioIo::new(wire), service);
+    // Whatever the client did wrong or gave up, there is nobody here to tell.
+    let _ = poll_fn(|cx| connection.poll_without_shutdown(cx)).await;
+    let mut wire = connection.into_parts().io.into_inner();
+    let left = left.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let _ = match left {
+        Some((method, answer)) => wire.write(&method, &answer).await,
+        None => wire.shutdown().await,
+    };
+}
+
+async fn speak_http2(wire: Wire, number: u64, script: Arc<Script>) {
+    let service = service_fn(move |request: Request<Incoming>| {
+        let script = Arc::clone(&script);
+        async move {
+            let (_, answer) = ask(&script, request, number).await?;
+            match answer.framing {
+                Framing::Raw => Err(NoAnswer),
+                _ => Ok(response(&answer)),
+            }
+        }
+    });
+    let _ = http2::Builder::new(TokioExecutor::new())
+        .auto_date_header(false)
+        .serve_connection(TokioIo::new(wire), service)
+        .await;
+}
+
+/// Why there is no response for hyper to send.
+#[derive(Debug)]
+struct NoAnswer;
+
+impl fmt::Display for NoAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("this answer is not hyper's to send")
+    }
+}
+
+impl std::error::Error for NoAnswer {}
+
+async fn ask(script: &Script, request: Request<Incoming>, connection: u64) -> Result<(Method, Answer), NoAnswer> {
+    let (head, body) = request.into_parts();
+    let body = body.collect().await.map_err(|_| NoAnswer)?.to_bytes();
+    let target = head.uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
+    let mut headers = head.headers;
+    // HTTP/2 has the host in the request's URI: recorded where a test looks for it.
+    if !headers.contains_key(header::HOST)
+        && let Some(authority) = head.uri.authority()
+        && let Ok(host) = HeaderValue::from_str(authority.as_str())
+    {
+        headers.insert(header::HOST, host);
+    }
+    let method = head.method.clone();
+    let recorded = Recorded { method: head.method, target, version: head.version, headers, body, connection };
+    let answer = script.answer(recorded).map_err(|_| NoAnswer)?;
+    let mut player = Player::new(&answer.before, None);
+    while player.next().await.is_some() {}
+    Ok((method, answer))
+}
+
+fn response(answer: &Answer) -> Response<Body> {
+    let mut response = Response::new(body(answer));
+    *response.status_mut() = answer.status;
+    *response.headers_mut() = answer.headers.clone();
+    let bodiless = matches!(answer.status.as_u16(), 204 | 304);
+    if let (Some(len), false) = (answer.announced(), bodiless) {
+        response.headers_mut().entry(header::CONTENT_LENGTH).or_insert_with(|| len.into());
+    }
+    response
+}
+
+fn body(answer: &Answer) -> Body {
+    if answer.pieces.is_empty() && answer.end == End::Proper {
+        return Full::default().map_err(|never: Infallible| match never {}).boxed_unsync();
+    }
+    let player = Player::new(&answer.pieces, answer.limit);
+    let ends = Ends { end: Some(answer.end), trailers: answer.trailers.clone() };
+    let frames = stream::unfold((player, ends), async |(mut player, mut ends)| {
+        let frame = match player.next().await {
+            Some(bytes) => Ok(Frame::data(bytes)),
+            None => match ends.end.take()? {
+                End::Proper | End::Abrupt if ends.trailers.is_empty() => return None,
+                End::Proper | End::Abrupt => Ok(Frame::trailers(std::mem::take(&mut ends.trailers))),
+                End::Cut | End::Reset => Err(io::Error::other("the script cuts this body")),
+            },
+        };
+        Some((frame, (player, ends)))
+    });
+    StreamBody::new(frames).boxed_unsync()
+}
+
+struct Ends {
+    end: Option<End>,
+    trailers: HeaderMap,
+}
