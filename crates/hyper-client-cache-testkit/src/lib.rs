@@ -1,3 +1,38 @@
-//! Test kit.
+//! Proof for backends of `hyper-client-cache`: contract tests for any storage and any cache, a clock that tests
+//! move, and an origin server that does what the test says.
+//!
+//! A crate that implements [`Storage`](core::storage::Storage) writes a [`Harness`](contract::Harness) of some twenty
+//! lines, calls [`contract_tests!`] once, and has one test for each rule of the contract; one that implements
+//! [`Cache`](core::cache::Cache) does the same with [`cache_contract_tests!`].
+//! `docs/writing-a-backend.md` walks from an empty crate to a green suite, `docs/storage-contract.md` explains each
+//! rule.
+//!
+//! Depending on this crate alone is enough: it re-exports [`core`], [`macro@async_trait`], [`bytes`] and [`tokio`].
+//!
+//! In reading order: [`contract`] (the rules), [`reference`](mod@reference) (the smallest storage that keeps them
+//! all), [`ManualClock`].
+//!
+//! ```
+//! use hyper_client_cache_testkit::contract;
+//! use hyper_client_cache_testkit::reference::ReferenceHarness;
+//!
+//! # hyper_client_cache_testkit::tokio::runtime::Runtime::new().unwrap().block_on(async {
+//! let report = contract::run(ReferenceHarness::new()).await;
+//! println!("{report}");
+//! report.assert_passed_except(&["s14_no_credential_is_shown"]);
+//! # });
+//! ```
+
+pub mod contract;
+
+pub mod reference;
 
 pub mod origin;
+
+mod clock;
+
+pub use async_trait::async_trait;
+pub use hyper_client_cache_core as core;
+pub use {bytes, tokio};
+
+pub use self::clock::ManualClock;

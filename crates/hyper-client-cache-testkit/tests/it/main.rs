@@ -1,4 +1,4 @@
-//! The test kit's own tests.
+//! The suite itself (that it passes where it should, and that each of its tests can fail), and the scripted origin.
 // Tests may panic: that is how they fail.
 #![allow(
     clippy::unwrap_used,
@@ -11,3 +11,4 @@
 )]
 
 mod origin;
+mod reference;

@@ -1,0 +1,33 @@
+//! The contract of a storage and of a cache, as tests that any backend runs.
+//!
+//! A backend says in a [`Harness`] how it is opened and how its bytes can be damaged; [`contract_tests!`] makes one
+//! test of each rule's behaviours, [`run`] runs them all and returns a [`Report`].
+//! A test that a backend cannot run is skipped with a reason, and a skip fails the run unless it is named; a named one
+//! that was not needed fails too, so the list of exceptions in a backend's tests is always the truth.
+//!
+//! The rules themselves, in files by what they are about: `content` (S1, S2, S9, S10), `atomic` (S3, S12),
+//! `expiry` (S5, S6), `keys` (S4, S7, S8), `lifecycle` (S11, S13, S14), `damage` (S15), `model` (all of them at once,
+//! at random), `cache` (for [`Cache`](crate::core::cache::Cache)s).
+
+mod harness;
+mod outcome;
+mod runner;
+mod suite;
+mod support;
+
+mod atomic;
+mod cache;
+mod content;
+mod damage;
+mod expiry;
+mod keys;
+mod lifecycle;
+mod model;
+
+pub use self::harness::{CacheHarness, Damage, Harness, Opened};
+pub use self::outcome::{Outcome, Verdict, Violation};
+pub use self::runner::{Report, Row, run, run_cache};
+pub use self::suite::{CACHE_TESTS, STORAGE_TESTS, Test};
+
+#[doc(hidden)]
+pub use self::runner::{check, check_cache};
