@@ -13,6 +13,9 @@ pub mod session;
 
 pub mod layer;
 
+#[cfg(feature = "client")]
+pub mod transport;
+
 pub mod policy;
 
 pub mod key;
@@ -25,3 +28,5 @@ pub mod clock;
 pub mod error;
 
 pub use error::{BoxError, Error, ErrorKind, Result};
+#[cfg(feature = "client")]
+pub use session::CachedSession;

@@ -69,6 +69,11 @@ impl CacheBody {
         Self(Source::Untouched(body))
     }
 
+    /// Whether the body is in memory already.
+    pub(crate) const fn is_inline(&self) -> bool {
+        matches!(self.0, Source::Inline(_))
+    }
+
     /// The whole body, if it is in memory already.
     pub(crate) fn take_inline(&mut self) -> Option<Bytes> {
         match &mut self.0 {

@@ -43,7 +43,7 @@ impl<S> CacheService<S> {
 }
 
 /// What the layer asks of the service beneath: the bounds of [`CacheService`], written once.
-pub(super) trait Origin<B>: Clone + Send + 'static {
+pub(crate) trait Origin<B>: Clone + Send + 'static {
     /// Sends a request when the service is ready for it.
     fn send(&mut self, request: Request<B>) -> impl Future<Output = Result<Response<Upstream>, Error>> + Send;
 }

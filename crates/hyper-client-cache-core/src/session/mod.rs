@@ -1,1 +1,174 @@
-//! To come.
+//! What a person calls: a client with a cache in it.
+//!
+//! A [`CachedSession`] is made by its [builder](CachedSession::builder) and makes [requests](RequestBuilder), which give
+//! [responses](Response).
+//! Redirects and time-outs are handled here, above the cache: each hop of a redirect passes through the cache as a
+//! request of its own.
+
+mod builder;
+
+mod request;
+
+mod response;
+
+mod redirect;
+
+mod body;
+
+mod url;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use http::{Method, Request};
+
+pub use self::body::ResponseBody;
+pub use self::builder::SessionBuilder;
+pub use self::redirect::Hop;
+pub use self::request::RequestBuilder;
+pub use self::response::Response;
+pub use self::url::IntoUrl;
+use self::redirect::Redirects;
+use crate::cache::{Cache, CacheStats};
+use crate::error::{Error, ErrorKind, Result};
+use crate::layer::{CacheLayer, CacheService};
+use crate::transport::{RequestBody, Transport};
+
+/// An HTTP client that keeps responses and answers from what it kept.
+///
+/// Cheap to clone; clones are handles on the same session.
+///
+/// ```
+/// use std::time::Duration;
+/// use hyper_client_cache_core::session::CachedSession;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> hyper_client_cache_core::Result<()> {
+/// // In memory, which is the default, for an hour where the server says nothing.
+/// let session = CachedSession::builder().expire_after(Duration::from_secs(3600)).build()?;
+/// # let origin = hyper_client_cache_testkit::origin::Origin::scripted().await;
+/// # origin.on("/", hyper_client_cache_testkit::origin::Answer::ok("hello"));
+/// # let url = origin.url("/");
+/// let first = session.get(&url).send().await?;
+/// assert!(!first.from_cache());
+/// assert_eq!(first.text().await?, "hello");
+/// assert!(session.get(&url).send().await?.from_cache());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct CachedSession {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    service: CacheService<Transport>,
+    layer: CacheLayer,
+    closes_cache: bool,
+    closed: AtomicBool,
+    timeout: Option<Duration>,
+    redirects: Redirects,
+}
+
+impl CachedSession {
+    /// Options, at their defaults.
+    pub fn builder() -> SessionBuilder {
+        SessionBuilder::new()
+    }
+
+    /// Begins a GET.
+    pub fn get(&self, url: impl IntoUrl) -> RequestBuilder {
+        self.request(Method::GET, url)
+    }
+
+    /// Begins a HEAD.
+    pub fn head(&self, url: impl IntoUrl) -> RequestBuilder {
+        self.request(Method::HEAD, url)
+    }
+
+    /// Begins a POST.
+    pub fn post(&self, url: impl IntoUrl) -> RequestBuilder {
+        self.request(Method::POST, url)
+    }
+
+    /// Begins a PUT.
+    pub fn put(&self, url: impl IntoUrl) -> RequestBuilder {
+        self.request(Method::PUT, url)
+    }
+
+    /// Begins a PATCH.
+    pub fn patch(&self, url: impl IntoUrl) -> RequestBuilder {
+        self.request(Method::PATCH, url)
+    }
+
+    /// Begins a DELETE.
+    pub fn delete(&self, url: impl IntoUrl) -> RequestBuilder {
+        self.request(Method::DELETE, url)
+    }
+
+    /// Begins an OPTIONS.
+    pub fn options(&self, url: impl IntoUrl) -> RequestBuilder {
+        self.request(Method::OPTIONS, url)
+    }
+
+    /// Begins a request with any method. What is wrong with the URL is said by [`send`](RequestBuilder::send).
+    pub fn request(&self, method: Method, url: impl IntoUrl) -> RequestBuilder {
+        RequestBuilder::new(self.clone(), method, url.into_url())
+    }
+
+    /// Sends a request that was made elsewhere.
+    ///
+    /// # Errors
+    /// As [`RequestBuilder::send`].
+    pub async fn execute(&self, request: Request<impl Into<RequestBody>>) -> Result<Response> {
+        let timeout = self.inner.timeout;
+        self.send(request.map(Into::into), timeout).await
+    }
+
+    /// The cache that this session uses.
+    #[must_use]
+    pub fn cache(&self) -> &Arc<dyn Cache> {
+        self.inner.layer.cache()
+    }
+
+    /// What was counted about the cache in this process, by all sessions that share it.
+    #[must_use]
+    pub fn stats(&self) -> CacheStats {
+        self.inner.layer.stats()
+    }
+
+    /// The layer under this session, for counts and tests.
+    #[must_use]
+    pub fn layer(&self) -> &CacheLayer {
+        &self.inner.layer
+    }
+
+    /// Ends what runs in the background, waits until the store has what is on its way there, and closes the cache, if
+    /// it was given with [`SessionBuilder::cache`]. Idempotent; requests fail with [`ErrorKind::Closed`] from now on.
+    ///
+    /// A session that is only dropped loses nothing either, as long as the runtime goes on: what is on its way to the
+    /// store still gets there.
+    ///
+    /// # Errors
+    /// The cache's own.
+    pub async fn close(&self) -> Result<()> {
+        self.inner.closed.store(true, Ordering::Release);
+        self.inner.layer.close().await;
+        if self.inner.closes_cache { self.cache().close().await } else { Ok(()) }
+    }
+
+    async fn send(&self, request: Request<RequestBody>, timeout: Option<Duration>) -> Result<Response> {
+        let inner = &self.inner;
+        if inner.closed.load(Ordering::Acquire) {
+            return Err(Error::new(ErrorKind::Closed, "the session"));
+        }
+        let Some(timeout) = timeout else { return inner.redirects.send(self, request).await };
+        let begun = tokio::time::Instant::now();
+        match tokio::time::timeout(timeout, inner.redirects.send(self, request)).await {
+            Ok(response) => Ok(response?.with_deadline(begun.checked_add(timeout))),
+            Err(_) => Err(Error::new(ErrorKind::Timeout, "the request as a whole")),
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! How a session is set up.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tower_layer::Layer;
+
+use super::redirect::Redirects;
+use super::{CachedSession, Inner};
+use crate::cache::{Cache, MemoryCache};
+use crate::clock::{Clock, system_clock};
+use crate::error::{Error, ErrorKind, Result};
+use crate::layer::CacheLayer;
+use crate::policy::{CacheControl, ExpireAfter, Settings};
+use crate::transport::{Transport, TransportBuilder};
+
+/// Options of a [`CachedSession`]. Each has a default; [`build`](Self::build) says what is impossible.
+#[derive(Debug)]
+#[must_use]
+pub struct SessionBuilder {
+    cache: Option<Arc<dyn Cache>>,
+    closes_cache: bool,
+    settings: Settings,
+    clock: Arc<dyn Clock>,
+    cache_status: Option<String>,
+    timeout: Option<Duration>,
+    transport: TransportBuilder,
+    redirects: Redirects,
+}
+
+impl SessionBuilder {
+    pub(super) fn new() -> Self {
+        Self {
+            cache: None,
+            closes_cache: true,
+            settings: Settings::default(),
+            clock: system_clock(),
+            cache_status: None,
+            timeout: Some(Duration::from_secs(300)),
+            transport: Transport::builder(),
+            redirects: Redirects::default(),
+        }
+    }
+
+    /// Keeps responses in `cache`, which is closed when the session is. Default: in memory, at most 128 MiB.
+    pub fn cache(mut self, cache: impl Cache) -> Self {
+        self.cache = Some(Arc::new(cache));
+        self.closes_cache = true;
+        self
+    }
+
+    /// Keeps responses in a cache that others use too, and that closing the session leaves open.
+    pub fn shared_cache(mut self, cache: Arc<dyn Cache>) -> Self {
+        self.cache = Some(cache);
+        self.closes_cache = false;
+        self
+    }
+
+    /// Sets all of what is cached and for how long.
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// Sets how long responses are kept whose headers do not say. Default: until deleted.
+    pub fn expire_after(mut self, expire_after: impl Into<ExpireAfter>) -> Self {
+        self.settings = self.settings.expire_after(expire_after);
+        self
+    }
+
+    /// Sets whether the headers of responses and requests decide ([`CacheControl::Honor`], the default) or settings
+    /// alone.
+    pub fn cache_control(mut self, cache_control: CacheControl) -> Self {
+        self.settings = self.settings.cache_control(cache_control);
+        self
+    }
+
+    /// Adds a `Cache-Status` line (RFC 9211) with this cache name to each response. Off by default.
+    pub fn cache_status(mut self, cache_name: impl Into<String>) -> Self {
+        self.cache_status = Some(cache_name.into());
+        self
+    }
+
+    /// Sets the clock that decides about freshness. Default: the operating system's.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Sets how long a request may take from its beginning to the end of its body. Default: 5 minutes; `None`: for
+    /// ever.
+    pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.timeout = timeout.into();
+        self
+    }
+
+    /// Sets how long connecting may take, TLS included. Default: 10 seconds.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.transport = self.transport.connect_timeout(timeout);
+        self
+    }
+
+    /// Sets how many redirects are followed, one after the other. Default: 10; 0: none, the redirect is the response.
+    pub fn max_redirects(mut self, limit: usize) -> Self {
+        self.redirects.limit = limit;
+        self
+    }
+
+    /// Trusts a certificate authority in addition to Mozilla's, given in DER form.
+    pub fn root_certificate(mut self, der: impl Into<Vec<u8>>) -> Self {
+        self.transport = self.transport.root_certificate(der);
+        self
+    }
+
+    /// Speaks HTTP/2 from the first byte, also without TLS. Off by default: TLS negotiates it.
+    pub fn http2_prior_knowledge(mut self, on: bool) -> Self {
+        self.transport = self.transport.http2_prior_knowledge(on);
+        self
+    }
+
+    /// Makes the session. Connects to nothing yet.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] where a setting is impossible; the message names it.
+    pub fn build(self) -> Result<CachedSession> {
+        if self.timeout.is_some_and(|timeout| timeout.is_zero()) {
+            return Err(Error::new(ErrorKind::Config, "`timeout` is zero: give at least a millisecond, or `None`"));
+        }
+        let cache = match self.cache {
+            Some(cache) => cache,
+            None => Arc::new(MemoryCache::builder().clock(self.clock.clone()).build()?),
+        };
+        let mut layer = CacheLayer::builder_shared(cache).settings(self.settings).clock(self.clock);
+        if let Some(name) = self.cache_status {
+            layer = layer.cache_status(name);
+        }
+        let layer = layer.build()?;
+        let inner = Inner {
+            service: layer.layer(self.transport.build()?),
+            layer,
+            closes_cache: self.closes_cache,
+            closed: false.into(),
+            timeout: self.timeout,
+            redirects: self.redirects,
+        };
+        Ok(CachedSession { inner: Arc::new(inner) })
+    }
+}

@@ -1,0 +1,201 @@
+//! How a request is put together.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Request, Uri};
+use http_body::Body;
+use serde::Serialize;
+
+use super::url::Url;
+use super::{CachedSession, Response};
+use crate::error::{BoxError, Error, ErrorKind, Result};
+use crate::policy::{ExpireAfter, Mode, RequestSettings};
+use crate::transport::RequestBody;
+
+/// A request that is being put together. What is wrong with it is said when it is sent.
+#[derive(Debug)]
+#[must_use]
+pub struct RequestBuilder {
+    session: CachedSession,
+    timeout: Option<Duration>,
+    settings: Option<RequestSettings>,
+    request: Result<Request<RequestBody>>,
+}
+
+impl RequestBuilder {
+    pub(super) fn new(session: CachedSession, method: Method, url: Result<Url>) -> Self {
+        let timeout = session.inner.timeout;
+        let request = url.map(|url| {
+            let mut request = Request::new(RequestBody::default());
+            *request.method_mut() = method;
+            *request.uri_mut() = url.uri;
+            if let Some(credentials) = url.authorization {
+                request.headers_mut().insert(http::header::AUTHORIZATION, credentials);
+            }
+            request
+        });
+        Self { session, timeout, settings: None, request }
+    }
+
+    /// Adds a header line.
+    pub fn header<N, V>(self, name: N, value: V) -> Self
+    where
+        N: TryInto<HeaderName>,
+        V: TryInto<HeaderValue>,
+    {
+        self.change(|request| {
+            let name = name.try_into().map_err(|_| Error::new(ErrorKind::Request, "a header's name is not valid"))?;
+            // The value may be a secret: only the name is shown (case 76).
+            let value = value
+                .try_into()
+                .map_err(|_| Error::new(ErrorKind::Request, format!("the value of the header `{name}` is not valid")))?;
+            request.headers_mut().append(name, value);
+            Ok(())
+        })
+    }
+
+    /// Adds header lines, in place of those of the same names.
+    pub fn headers(self, headers: HeaderMap) -> Self {
+        self.change(|request| {
+            for name in headers.keys() {
+                request.headers_mut().remove(name);
+            }
+            let mut last = None;
+            for (name, value) in headers {
+                last = name.or(last);
+                if let Some(name) = &last {
+                    request.headers_mut().append(name, value);
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Adds parameters to the URL's query: pairs, a map, or any struct that `serde` can write as such.
+    pub fn query<T: Serialize + ?Sized>(self, parameters: &T) -> Self {
+        self.change(|request| {
+            let added = serde_urlencoded::to_string(parameters).map_err(|error| {
+                Error::new(ErrorKind::Request, "`query` cannot be written as parameters").with_source(error)
+            })?;
+            if !added.is_empty() {
+                *request.uri_mut() = with_query(request.uri(), &added)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Sends bytes or text.
+    pub fn body(self, body: impl Into<RequestBody>) -> Self {
+        self.change(|request| {
+            *request.body_mut() = body.into();
+            Ok(())
+        })
+    }
+
+    /// Sends a body as it comes. It cannot be sent twice, so that a redirect that needs it is not followed.
+    pub fn body_stream<B>(self, body: B) -> Self
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        self.body(RequestBody::stream(body))
+    }
+
+    /// Sends `value` as JSON.
+    pub fn json<T: Serialize + ?Sized>(self, value: &T) -> Self {
+        self.change(|request| {
+            let bytes = serde_json::to_vec(value)
+                .map_err(|error| Error::new(ErrorKind::Request, "`json` cannot be written").with_source(error))?;
+            set_body(request, bytes, "application/json");
+            Ok(())
+        })
+    }
+
+    /// Sends `fields` as a form.
+    pub fn form<T: Serialize + ?Sized>(self, fields: &T) -> Self {
+        self.change(|request| {
+            let text = serde_urlencoded::to_string(fields)
+                .map_err(|error| Error::new(ErrorKind::Request, "`form` cannot be written").with_source(error))?;
+            set_body(request, text.into_bytes(), "application/x-www-form-urlencoded");
+            Ok(())
+        })
+    }
+
+    /// Sets how long this request may take from its beginning to the end of its body; `None`: for ever.
+    pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.timeout = timeout.into();
+        self
+    }
+
+    /// Sets how long this response is kept, where its headers do not say.
+    pub fn expire_after(self, expire_after: impl Into<ExpireAfter>) -> Self {
+        self.set(|settings| settings.expire_after(expire_after))
+    }
+
+    /// Makes this request's `expire_after` stronger than the response's headers.
+    pub fn force_ttl(self, on: bool) -> Self {
+        self.set(|settings| settings.force_ttl(on))
+    }
+
+    /// Sets how this request uses the cache.
+    pub fn mode(self, mode: Mode) -> Self {
+        self.set(|settings| settings.mode(mode))
+    }
+
+    /// The request as it would be sent.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Request`] where the URL, a header, the query or the body is not valid.
+    pub fn build(self) -> Result<Request<RequestBody>> {
+        let mut request = self.request?;
+        if let Some(settings) = self.settings {
+            request.extensions_mut().insert(settings);
+        }
+        Ok(request)
+    }
+
+    /// Sends the request, or answers it from the cache.
+    ///
+    /// The future may be dropped at any point. A fault of the cache is never an error here.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Request`] where the request is not valid, [`Connect`](ErrorKind::Connect),
+    /// [`Transport`](ErrorKind::Transport), [`Timeout`](ErrorKind::Timeout), [`Redirect`](ErrorKind::Redirect), and
+    /// [`Closed`](ErrorKind::Closed) after the session was closed.
+    pub async fn send(self) -> Result<Response> {
+        let (session, timeout) = (self.session.clone(), self.timeout);
+        session.send(self.build()?, timeout).await
+    }
+
+    fn change(mut self, change: impl FnOnce(&mut Request<RequestBody>) -> Result<()>) -> Self {
+        if let Ok(request) = &mut self.request {
+            if let Err(error) = change(request) {
+                self.request = Err(error);
+            }
+        }
+        self
+    }
+
+    fn set(mut self, set: impl FnOnce(RequestSettings) -> RequestSettings) -> Self {
+        self.settings = Some(set(self.settings.take().unwrap_or_default()));
+        self
+    }
+}
+
+fn set_body(request: &mut Request<RequestBody>, bytes: Vec<u8>, content_type: &'static str) {
+    request.headers_mut().entry(CONTENT_TYPE).or_insert(HeaderValue::from_static(content_type));
+    *request.body_mut() = bytes.into();
+}
+
+fn with_query(uri: &Uri, added: &str) -> Result<Uri> {
+    let (path, joined) = match uri.query() {
+        Some(query) if !query.is_empty() => (uri.path(), format!("{query}&{added}")),
+        _ => (uri.path(), added.to_owned()),
+    };
+    let mut parts = uri.clone().into_parts();
+    let invalid = |error| Error::new(ErrorKind::Request, "the URL with its query is not valid").with_source(error);
+    parts.path_and_query = Some(format!("{path}?{joined}").parse().map_err(invalid)?);
+    Uri::from_parts(parts).map_err(|error| Error::new(ErrorKind::Request, "the URL").with_source(error))
+}

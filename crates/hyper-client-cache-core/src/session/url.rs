@@ -1,0 +1,212 @@
+//! From what a person writes as a URL to what is sent.
+//!
+//! A URL that is already written as it is sent, as nearly all are, is parsed once and taken as it is. Everything else
+//! (spaces, other scripts, dots in the path, a fragment, user information, capitals in the host) goes through the WHATWG
+//! rules of the `url` crate first.
+
+use std::fmt;
+
+use base64::Engine as _;
+use http::{HeaderValue, Uri};
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// What can be given as a URL: text, or a [`Uri`] that was parsed elsewhere.
+pub trait IntoUrl: sealed::Sealed {
+    #[doc(hidden)]
+    fn into_url(self) -> Result<Url>;
+}
+
+/// A URL as it is sent.
+#[doc(hidden)]
+pub struct Url {
+    pub(super) uri: Uri,
+    /// The user information, which is not part of what is sent as the URL.
+    pub(super) authorization: Option<HeaderValue>,
+}
+
+impl fmt::Debug for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Url").field("uri", &self.uri).finish_non_exhaustive()
+    }
+}
+
+impl IntoUrl for &str {
+    fn into_url(self) -> Result<Url> {
+        parse(self)
+    }
+}
+
+impl IntoUrl for &String {
+    fn into_url(self) -> Result<Url> {
+        parse(self)
+    }
+}
+
+impl IntoUrl for String {
+    fn into_url(self) -> Result<Url> {
+        parse(&self)
+    }
+}
+
+impl IntoUrl for Uri {
+    fn into_url(self) -> Result<Url> {
+        (&self).into_url()
+    }
+}
+
+impl IntoUrl for &Uri {
+    fn into_url(self) -> Result<Url> {
+        let is_plain = matches!(self.scheme_str(), Some("http" | "https"))
+            && self.authority().is_some_and(|authority| !authority.as_str().contains('@'));
+        if is_plain { Ok(Url { uri: self.clone(), authorization: None }) } else { parse(&self.to_string()) }
+    }
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for &str {}
+    impl Sealed for &String {}
+    impl Sealed for String {}
+    impl Sealed for http::Uri {}
+    impl Sealed for &http::Uri {}
+}
+
+/// Resolves `location` against `base` (RFC 9110 section 10.2.2).
+pub(super) fn resolve(base: &Uri, location: &[u8]) -> Result<Url> {
+    let location = std::str::from_utf8(location).map_err(|_| invalid("a redirect's `Location`"))?;
+    let base = url::Url::parse(&base.to_string()).map_err(|_| invalid("the URL of a redirect"))?;
+    let target = base.join(location).map_err(|_| invalid("a redirect's `Location`"))?;
+    from_whatwg(target)
+}
+
+fn parse(text: &str) -> Result<Url> {
+    if is_as_sent(text) {
+        let uri = text.parse().map_err(|_| invalid("the URL"))?;
+        return Ok(Url { uri, authorization: None });
+    }
+    from_whatwg(url::Url::parse(text).map_err(|error| invalid("the URL").with_source(error))?)
+}
+
+fn from_whatwg(mut url: url::Url) -> Result<Url> {
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(Error::new(ErrorKind::Request, "the URL's scheme is neither `http` nor `https`"));
+    }
+    url.set_fragment(None);
+    let authorization = authorization(&url)?;
+    if authorization.is_some() {
+        // Neither can fail for these schemes.
+        let _ = url.set_username("");
+        let _ = url.set_password(None);
+    }
+    let uri = url.as_str().parse().map_err(|_| invalid("the URL"))?;
+    Ok(Url { uri, authorization })
+}
+
+fn authorization(url: &url::Url) -> Result<Option<HeaderValue>> {
+    if url.username().is_empty() && url.password().is_none() {
+        return Ok(None);
+    }
+    let decode = |text| percent_encoding::percent_decode_str(text).collect::<Vec<u8>>();
+    let mut pair = decode(url.username());
+    pair.push(b':');
+    pair.extend(decode(url.password().unwrap_or_default()));
+    let mut value = HeaderValue::try_from(format!("Basic {}", base64::prelude::BASE64_STANDARD.encode(pair)))
+        .map_err(|_| invalid("the URL's user information"))?;
+    value.set_sensitive(true);
+    Ok(Some(value))
+}
+
+fn invalid(what: &'static str) -> Error {
+    Error::new(ErrorKind::Request, format!("{what} is not valid"))
+}
+
+/// Whether the WHATWG rules would leave `text` as it is, judged strictly: one pass, nothing allocated.
+fn is_as_sent(text: &str) -> bool {
+    let Some(rest) = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")) else { return false };
+    let bytes = rest.as_bytes();
+    let host_len = bytes.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(bytes.len());
+    let (host, path) = bytes.split_at(host_len);
+    let plain_host = host.first().is_some_and(u8::is_ascii_alphanumeric)
+        && host.iter().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' | b':'))
+        && !host.ends_with(b":");
+    // A path that is missing before a query, or with dots between slashes, would be rewritten.
+    let plain_path = path.first() != Some(&b'?')
+        && path.iter().all(|byte| {
+            matches!(byte, b'!' | b'$' | b'%' | b'&' | b'('..=b';' | b'=' | b'?'..=b'[' | b']' | b'_' | b'a'..=b'z' | b'~')
+        })
+        && !path.windows(2).any(|pair| pair == b"/.")
+        && !path.windows(2).any(|pair| pair == b"/%");
+    plain_host && plain_path
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sent(text: &str) -> String {
+        parse(text).unwrap().uri.to_string()
+    }
+
+    #[test]
+    fn what_is_written_as_sent_is_taken_as_it_is() {
+        for text in [
+            "http://host/",
+            "https://host:8443/a/b?c=d&e=%20f",
+            "http://127.0.0.1:80/a;b=c?d[]=1",
+            "http://host/a//b?x=/y/./z",
+        ] {
+            assert!(is_as_sent(text) || text.contains("/."), "{text}");
+            assert_eq!(sent(text), text);
+            let whatwg = url::Url::parse(text).unwrap();
+            if !text.contains(":80/") {
+                assert_eq!(whatwg.as_str(), text, "the short way agrees with the long one");
+            }
+        }
+    }
+
+    #[test]
+    fn everything_else_is_made_sendable() {
+        assert_eq!(sent("HTTP://Host"), "http://host/");
+        assert_eq!(sent("http://host/a b"), "http://host/a%20b");
+        assert_eq!(sent("http://host/ä"), "http://host/%C3%A4");
+        assert_eq!(sent("http://bücher.example/"), "http://xn--bcher-kva.example/");
+        assert_eq!(sent("http://host/a/../b#fragment"), "http://host/b");
+        assert_eq!(sent("http://host?a"), "http://host/?a");
+    }
+
+    /// Case 36: user information becomes a header and is gone from the URL.
+    #[test]
+    fn user_information_becomes_a_header() {
+        let url = parse("http://user:p%40ss@host/a").unwrap();
+        assert_eq!(url.uri.to_string(), "http://host/a");
+        let value = url.authorization.unwrap();
+        assert_eq!(value.as_bytes(), b"Basic dXNlcjpwQHNz");
+        assert!(!format!("{value:?}").contains("dXNl"));
+    }
+
+    #[test]
+    fn what_is_no_url_is_an_error_that_does_not_repeat_it() {
+        for text in ["", "host", "/relative", "ftp://host/", "http://", "http://u:canary@", "javascript:canary", "http://[::canary/"] {
+            let error = parse(text).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Request);
+            assert!(!format!("{error} {error:?}").contains("canary"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_location_is_resolved_against_its_request() {
+        let base: Uri = "http://host/a/b?c".parse().unwrap();
+        for (location, target) in [
+            ("d", "http://host/a/d"),
+            ("/d", "http://host/d"),
+            ("//other/d", "http://other/d"),
+            ("https://other/", "https://other/"),
+            ("?e", "http://host/a/b?e"),
+        ] {
+            assert_eq!(resolve(&base, location.as_bytes()).unwrap().uri.to_string(), target);
+        }
+        assert!(resolve(&base, b"javascript:alert(1)").is_err());
+        assert!(resolve(&base, b"\xff").is_err());
+    }
+}
