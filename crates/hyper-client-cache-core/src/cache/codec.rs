@@ -3,7 +3,6 @@
 //! Unknown fields are ignored and missing ones have defaults, so that a later version may add some; what does not
 //! decode is a miss. Header values come out as slices of the head: nothing is copied.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,7 +21,10 @@ use crate::storage::{CacheKey, Entry};
 /// The longest head that is written or read, in bytes (256 KiB): a response with more metadata is not stored.
 pub const MAX_HEAD_LEN: usize = 256 * 1024;
 
-/// The entry of a record. What is decoded stays attached to it, for storages that keep entries as values.
+/// The entry of a record.
+///
+/// The record itself does not stay with the entry: its header values may be slices of a network buffer, which a storage
+/// in memory would then keep whole.
 ///
 /// # Errors
 /// [`ErrorKind::TooLarge`] where the head would be over [`MAX_HEAD_LEN`].
@@ -32,7 +34,7 @@ pub fn encode(stored: Stored) -> Result<Entry> {
     if head.len() > MAX_HEAD_LEN {
         return Err(Error::new(ErrorKind::TooLarge, "the response's metadata"));
     }
-    Ok(Entry::new(head, stored.body).retain_until(stored.retain_until).with_memo(stored.record))
+    Ok(Entry::new(head, stored.body).retain_until(stored.retain_until))
 }
 
 /// The record of an entry; `None` where the head is not ours or the body's length does not fit.
@@ -40,10 +42,7 @@ pub fn encode(stored: Stored) -> Result<Entry> {
 /// Decodes only where no earlier reader of the same value in memory has.
 #[must_use]
 pub fn decode(entry: Entry) -> Option<Stored> {
-    let record = match entry.memo.get::<Record>() {
-        Some(record) => record,
-        None => Arc::new(decode_head(&entry.head)?),
-    };
+    let record = entry.memo.get_or_decode(|| decode_head(&entry.head))?;
     Some(Stored { record, body: entry.body, retain_until: entry.retain_until })
 }
 
@@ -342,7 +341,10 @@ fn source(number: u8) -> Option<LifetimeSource> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::storage::Memo;
 
     fn sample() -> Record {
         let received = from_millis(1_700_000_000_123);
@@ -370,9 +372,7 @@ mod tests {
     }
 
     fn through_bytes(record: Record) -> Option<Stored> {
-        let mut entry = encode(Stored::new(record, Bytes::from_static(b"body"), None)).unwrap();
-        entry.memo = Default::default();
-        decode(entry)
+        decode(encode(Stored::new(record, Bytes::from_static(b"body"), None)).unwrap())
     }
 
     #[test]
@@ -389,7 +389,7 @@ mod tests {
 
     #[test]
     fn a_value_in_memory_is_not_decoded_again() {
-        let entry = encode(Stored::new(sample(), Bytes::new(), None)).unwrap();
+        let entry = encode(Stored::new(sample(), Bytes::new(), None)).unwrap().with_memo(Memo::shared());
         let first = decode(entry.clone()).unwrap();
         let second = decode(entry).unwrap();
         assert!(Arc::ptr_eq(&first.record, &second.record));

@@ -1,12 +1,14 @@
 //! What a backend hands to a session: storages for responses, redirects and large bodies, and what needs more than one
 //! of them.
 //!
-//! [`Cache`] is the trait that a backend implements; [`StorageCache`] makes one out of any storages.
+//! [`Cache`] is the trait that a backend implements; [`StorageCache`] makes one out of any storages, [`MemoryCache`] is
+//! the one that comes with core.
 //! [`record`] is what an entry's head says, [`codec`] how it is written, [`parts`] how a large body is split,
 //! [`ledger`] what this process knows beyond its store (writes on their way, invalidations).
 
 pub mod codec;
 pub mod ledger;
+mod memory;
 pub mod parts;
 pub mod record;
 mod stats;
@@ -20,6 +22,7 @@ use bytes::Bytes;
 use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, stream};
 
+pub use self::memory::{MemoryCache, MemoryCacheBuilder};
 pub use self::record::{
     BodyPlace, Freshness, Group, LifetimeSource, Record, ResponseRecord, Selecting, Variant, Variants,
 };

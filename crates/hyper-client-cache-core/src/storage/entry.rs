@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -23,7 +23,7 @@ pub struct Entry {
     /// This is not freshness: it is the end of freshness plus whatever grace the entry has for being served stale or
     /// being revalidated.
     pub retain_until: Option<SystemTime>,
-    /// What the head was decoded to, where somebody already did. Lost in any store but memory.
+    /// What the head was decoded to, where somebody already did: for storages that keep entries as values.
     pub memo: Memo,
 }
 
@@ -41,10 +41,10 @@ impl Entry {
         self
     }
 
-    /// Attaches what the head decodes to.
+    /// Sets the [memo](Self::memo): a storage in memory gives each entry that it keeps a [shared](Memo::shared) one.
     #[must_use]
-    pub fn with_memo(mut self, memo: Arc<dyn Any + Send + Sync>) -> Self {
-        self.memo = Memo(Some(memo));
+    pub fn with_memo(mut self, memo: Memo) -> Self {
+        self.memo = memo;
         self
     }
 
@@ -93,21 +93,68 @@ impl fmt::Debug for Entry {
     }
 }
 
-/// A decoded head that travels with its entry through storages that keep entries as values, so that a hit in memory
-/// decodes nothing. Opaque to storages, which only hand it on.
+/// A place for the decoded head, which travels with its entry through storages that keep entries as values, so that
+/// only the first hit in memory decodes. Opaque to storages.
+///
+/// By default there is no such place: an entry that is read from a store's bytes costs no allocation for it.
 #[derive(Clone, Default)]
-pub struct Memo(Option<Arc<dyn Any + Send + Sync>>);
+pub struct Memo(Option<Arc<OnceLock<Arc<dyn Any + Send + Sync>>>>);
 
 impl Memo {
-    /// What was attached, if it is a `T`.
+    /// An empty place that all clones of the entry share: what the first reader decodes, the others find.
+    #[must_use]
+    pub fn shared() -> Self {
+        Self(Some(Arc::default()))
+    }
+
+    /// What was put here, if it is a `T`.
     #[must_use]
     pub fn get<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
-        self.0.clone()?.downcast().ok()
+        Arc::clone(self.0.as_ref()?.get()?).downcast().ok()
+    }
+
+    /// What was put here, else what `decode` makes, which is put here if there is a place; `None` where `decode` fails.
+    ///
+    /// Two readers at once may both decode; one result is kept.
+    pub fn get_or_decode<T: Any + Send + Sync>(&self, decode: impl FnOnce() -> Option<T>) -> Option<Arc<T>> {
+        if let Some(found) = self.get() {
+            return Some(found);
+        }
+        let made = Arc::new(decode()?);
+        if let Some(place) = &self.0 {
+            // Occupied meanwhile, or by another type: what was made is as good.
+            let _ = place.set(made.clone());
+        }
+        self.get().or(Some(made))
     }
 }
 
 impl fmt::Debug for Memo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() { "Memo(..)" } else { "Memo" })
+        let filled = self.0.as_ref().is_some_and(|place| place.get().is_some());
+        f.write_str(if filled { "Memo(..)" } else { "Memo" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_first_reader_decodes_the_others_find() {
+        let entry = Entry::new("head", "").with_memo(Memo::shared());
+        let clone = entry.clone();
+        assert_eq!(entry.memo.get_or_decode::<u32>(|| None), None);
+        let first = entry.memo.get_or_decode(|| Some(1_u32)).unwrap();
+        let second = clone.memo.get_or_decode::<u32>(|| unreachable!("decoded already")).unwrap();
+        assert!(Arc::ptr_eq(&first, &second));
+        assert_eq!(*clone.memo.get_or_decode(|| Some("another type")).unwrap(), "another type");
+    }
+
+    #[test]
+    fn an_entry_without_a_place_decodes_each_time() {
+        let memo = Memo::default();
+        assert_eq!(memo.get_or_decode(|| Some(1)).as_deref(), Some(&1));
+        assert_eq!(memo.get_or_decode(|| Some(2)).as_deref(), Some(&2));
     }
 }
