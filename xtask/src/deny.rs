@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
+use etcetera::base_strategy::{BaseStrategy, choose_native_strategy};
 
 use crate::sh;
 use crate::workspace::Workspace;
@@ -40,8 +41,8 @@ fn find_or_install(workspace: &Workspace) -> Result<PathBuf> {
 }
 
 fn tools_folder() -> Result<PathBuf> {
-    let cache = dirs::cache_dir().context("this user has no cache folder; set HOME or XDG_CACHE_HOME")?;
-    Ok(cache.join("hyper-client-cache").join("tools"))
+    let folders = choose_native_strategy().context("this user has no cache folder; set HOME or XDG_CACHE_HOME")?;
+    Ok(folders.cache_dir().join("hyper-client-cache").join("tools"))
 }
 
 fn is_wanted(program: &PathBuf) -> bool {

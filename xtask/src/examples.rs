@@ -30,22 +30,19 @@ pub(crate) fn run(examples: &[Example], summary: &mut Summary) -> Result<()> {
             continue;
         }
         println!("\n     Example {} of {}", example.name, example.package);
-        let passed = run_one(&example.executable)?;
+        let passed = run_one(&mut Command::new(&example.executable), LIMIT)
+            .with_context(|| format!("cannot run {}", example.executable.display()))?;
         summary.add(format!("{} example {}", example.package, example.name), passed);
     }
     Ok(())
 }
 
-fn run_one(executable: &PathBuf) -> Result<bool> {
+/// Whether it ends well within `limit`.
+fn run_one(command: &mut Command, limit: Duration) -> Result<bool> {
     let folder = tempfile::tempdir()?;
-    let mut child = Command::new(executable)
-        .current_dir(folder.path())
-        // Whatever it leaves behind goes with the folder.
-        .env("XDG_CACHE_HOME", folder.path())
-        .env("TMPDIR", folder.path())
-        .stdin(Stdio::null())
-        .spawn()
-        .with_context(|| format!("cannot start {}", executable.display()))?;
+    // Whatever it leaves behind goes with the folder.
+    command.current_dir(folder.path()).env("XDG_CACHE_HOME", folder.path()).env("TMPDIR", folder.path());
+    let mut child = command.stdin(Stdio::null()).spawn()?;
     let started = Instant::now();
     loop {
         if let Some(status) = child.try_wait()? {
@@ -54,10 +51,10 @@ fn run_one(executable: &PathBuf) -> Result<bool> {
             }
             return Ok(status.success());
         }
-        if started.elapsed() > LIMIT {
+        if started.elapsed() > limit {
             child.kill()?;
             child.wait()?;
-            println!("the example was ended after {} s", LIMIT.as_secs());
+            println!("the example was ended after {} s", limit.as_secs());
             return Ok(false);
         }
         std::thread::sleep(Duration::from_millis(20));
@@ -68,10 +65,21 @@ fn run_one(executable: &PathBuf) -> Result<bool> {
 mod tests {
     use super::*;
 
+    fn cargo(args: &[&str]) -> Command {
+        let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        command.args(args).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    }
+
     #[test]
-    fn an_example_that_fails_is_a_failed_row() {
-        let cargo = PathBuf::from(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        assert!(run_one(&cargo).unwrap(), "cargo without arguments prints its help");
+    fn an_example_passes_only_if_it_ends_well_and_in_time() {
+        assert!(run_one(&mut cargo(&["--version"]), LIMIT).unwrap());
+        assert!(!run_one(&mut cargo(&["no-such-subcommand-of-cargo"]), LIMIT).unwrap());
+        assert!(!run_one(&mut cargo(&["--version"]), Duration::ZERO).unwrap(), "longer than no time at all");
+    }
+
+    #[test]
+    fn an_example_that_cannot_be_started_is_an_error() {
         let missing = Example { package: "a".into(), name: "b".into(), executable: PathBuf::from("/no/such/file") };
         assert!(run(&[missing], &mut Summary::new([].into())).is_err());
     }

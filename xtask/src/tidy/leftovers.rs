@@ -17,7 +17,7 @@ const UNFINISHED: &[(&str, &str)] = &[
 ];
 
 /// Settings that name where packages come from, which are the machine's business.
-const PACKAGE_SOURCES: &[&str] = &["[source", "[registries", "replace-with", "registry ="];
+const PACKAGE_SOURCES: &[&str] = &["[source.", "[registries", "replace-with", "registry ="];
 
 const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
 

@@ -45,7 +45,10 @@ pub(crate) fn main(args: &[String]) -> Result<()> {
         let fatal = findings.iter().filter(|finding| !finding.warning).count();
         errors = errors.saturating_add(fatal);
         println!("   {} {name}", if fatal == 0 { "ok  " } else { "FAIL" });
-        for finding in findings {
+        for mut finding in findings {
+            if let Ok(inside) = finding.path.strip_prefix(&repository.workspace.root) {
+                finding.path = inside.to_owned();
+            }
             println!("        {finding}");
         }
     }
