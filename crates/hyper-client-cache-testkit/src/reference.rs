@@ -62,10 +62,21 @@ impl Disk {
         self.lock().iter().filter(|(_, folder)| !folder.values.is_empty()).map(|(name, _)| name.clone()).collect()
     }
 
+    /// The keys under which anything lies, sorted.
+    #[must_use]
+    pub fn keys(&self, namespace: &str) -> Vec<CacheKey> {
+        self.lock().get(namespace).map(|folder| folder.values.keys().copied().collect()).unwrap_or_default()
+    }
+
     /// How many entries deletions of expired ones have looked at so far.
     #[must_use]
     pub fn visited(&self) -> u64 {
         self.0.visited.load(Ordering::Relaxed)
+    }
+
+    /// Counts one more entry that a deletion of expired ones has looked at.
+    pub(crate) fn note_visit(&self) {
+        self.0.visited.fetch_add(1, Ordering::Relaxed);
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Folder>> {
@@ -146,6 +157,12 @@ impl ReferenceStorage {
     #[must_use]
     pub fn namespace(&self) -> &str {
         &self.namespace
+    }
+
+    /// What it tells the time by.
+    #[must_use]
+    pub fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.clock)
     }
 
     /// Runs `job` on this namespace's entries, under the lock and unless closed.
@@ -241,7 +258,7 @@ impl Storage for ReferenceStorage {
         self.with(|folder| {
             let mut deleted: u64 = 0;
             while let Some((deadline, key)) = folder.by_deadline.first().copied() {
-                self.disk.0.visited.fetch_add(1, Ordering::Relaxed);
+                self.disk.note_visit();
                 if deadline > now {
                     break;
                 }

@@ -9,4 +9,5 @@
     unreachable_pub
 )] // tests
 
+mod broken;
 mod reference;
