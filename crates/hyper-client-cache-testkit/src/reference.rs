@@ -14,13 +14,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt, stream};
+use hyper_client_cache_core::cache::{Cache, StorageCache};
 use hyper_client_cache_core::clock::{Clock, from_millis, to_millis};
 use hyper_client_cache_core::storage::frame::{self, FrameError};
 use hyper_client_cache_core::storage::{CacheKey, Entry, Storage, StorageInfo, StorageStats, failed_stream};
 use hyper_client_cache_core::{Error, ErrorKind, Result};
 
 use crate::ManualClock;
-use crate::contract::{Damage, Harness, Opened};
+use crate::contract::{CacheHarness, Damage, Harness, Opened};
 
 /// What a [`ReferenceStorage`] writes to. Lives as long as any clone of it, so it plays the disk.
 #[derive(Clone, Default)]
@@ -332,5 +333,32 @@ impl Harness for ReferenceHarness {
 
     fn entries_visited(&self) -> Option<u64> {
         Some(self.disk.visited())
+    }
+}
+
+/// The [`CacheHarness`] of a [`StorageCache`] over reference storages.
+#[derive(Clone, Debug, Default)]
+pub struct ReferenceCacheHarness {
+    clock: ManualClock,
+}
+
+impl ReferenceCacheHarness {
+    /// A harness whose caches each have a disk of their own.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+#[async_trait]
+impl CacheHarness for ReferenceCacheHarness {
+    async fn open(&self) -> Arc<dyn Cache> {
+        let disk = Disk::default();
+        let open = |namespace| ReferenceStorage::open(&disk, namespace, self.clock.clone());
+        Arc::new(StorageCache::new(open("responses"), open("redirects")).with_bodies(open("bodies")))
+    }
+
+    fn clock(&self) -> ManualClock {
+        self.clock.clone()
     }
 }
