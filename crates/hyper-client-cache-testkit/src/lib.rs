@@ -1,5 +1,5 @@
 //! Proof for backends of `hyper-client-cache`: contract tests for any storage and any cache, a clock that tests
-//! move, and an origin server that does what the test says.
+//! move, storages that fail on purpose, and an origin server that does what the test says.
 //!
 //! A crate that implements [`Storage`](core::storage::Storage) writes a [`Harness`](contract::Harness) of some twenty
 //! lines, calls [`contract_tests!`] once, and has one test for each rule of the contract; one that implements
@@ -10,7 +10,8 @@
 //! Depending on this crate alone is enough: it re-exports [`core`], [`macro@async_trait`], [`bytes`] and [`tokio`].
 //!
 //! In reading order: [`contract`] (the rules), [`reference`](mod@reference) (the smallest storage that keeps them
-//! all), [`ManualClock`].
+//! all), [`broken`] (one storage for each rule that does not), [`FaultyStorage`] (one that fails when told to),
+//! [`ManualClock`].
 //!
 //! ```
 //! use hyper_client_cache_testkit::contract;
@@ -29,6 +30,10 @@ pub mod reference;
 
 pub mod origin;
 
+pub mod broken;
+
+mod faulty;
+
 mod clock;
 
 pub use async_trait::async_trait;
@@ -36,3 +41,4 @@ pub use hyper_client_cache_core as core;
 pub use {bytes, tokio};
 
 pub use self::clock::ManualClock;
+pub use self::faulty::{Faults, FaultyStorage, Op};

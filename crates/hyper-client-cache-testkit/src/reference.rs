@@ -14,13 +14,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt, stream};
+use hyper_client_cache_core::cache::{Cache, StorageCache};
 use hyper_client_cache_core::clock::{Clock, from_millis, to_millis};
 use hyper_client_cache_core::storage::frame::{self, FrameError};
 use hyper_client_cache_core::storage::{CacheKey, Entry, Storage, StorageInfo, StorageStats, failed_stream};
 use hyper_client_cache_core::{Error, ErrorKind, Result};
 
 use crate::ManualClock;
-use crate::contract::{Damage, Harness, Opened};
+use crate::contract::{CacheHarness, Damage, Harness, Opened};
 
 /// What a [`ReferenceStorage`] writes to. Lives as long as any clone of it, so it plays the disk.
 #[derive(Clone, Default)]
@@ -62,10 +63,21 @@ impl Disk {
         self.lock().iter().filter(|(_, folder)| !folder.values.is_empty()).map(|(name, _)| name.clone()).collect()
     }
 
+    /// The keys under which anything lies, sorted.
+    #[must_use]
+    pub fn keys(&self, namespace: &str) -> Vec<CacheKey> {
+        self.lock().get(namespace).map(|folder| folder.values.keys().copied().collect()).unwrap_or_default()
+    }
+
     /// How many entries deletions of expired ones have looked at so far.
     #[must_use]
     pub fn visited(&self) -> u64 {
         self.0.visited.load(Ordering::Relaxed)
+    }
+
+    /// Counts one more entry that a deletion of expired ones has looked at.
+    pub(crate) fn note_visit(&self) {
+        self.0.visited.fetch_add(1, Ordering::Relaxed);
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Folder>> {
@@ -146,6 +158,12 @@ impl ReferenceStorage {
     #[must_use]
     pub fn namespace(&self) -> &str {
         &self.namespace
+    }
+
+    /// What it tells the time by.
+    #[must_use]
+    pub fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.clock)
     }
 
     /// Runs `job` on this namespace's entries, under the lock and unless closed.
@@ -241,7 +259,7 @@ impl Storage for ReferenceStorage {
         self.with(|folder| {
             let mut deleted: u64 = 0;
             while let Some((deadline, key)) = folder.by_deadline.first().copied() {
-                self.disk.0.visited.fetch_add(1, Ordering::Relaxed);
+                self.disk.note_visit();
                 if deadline > now {
                     break;
                 }
@@ -315,5 +333,32 @@ impl Harness for ReferenceHarness {
 
     fn entries_visited(&self) -> Option<u64> {
         Some(self.disk.visited())
+    }
+}
+
+/// The [`CacheHarness`] of a [`StorageCache`] over reference storages.
+#[derive(Clone, Debug, Default)]
+pub struct ReferenceCacheHarness {
+    clock: ManualClock,
+}
+
+impl ReferenceCacheHarness {
+    /// A harness whose caches each have a disk of their own.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+#[async_trait]
+impl CacheHarness for ReferenceCacheHarness {
+    async fn open(&self) -> Arc<dyn Cache> {
+        let disk = Disk::default();
+        let open = |namespace| ReferenceStorage::open(&disk, namespace, self.clock.clone());
+        Arc::new(StorageCache::new(open("responses"), open("redirects")).with_bodies(open("bodies")))
+    }
+
+    fn clock(&self) -> ManualClock {
+        self.clock.clone()
     }
 }

@@ -110,16 +110,14 @@ impl CacheLayer {
         self.flush().await;
     }
 
+    #[cfg(feature = "client")]
     pub(crate) fn cache(&self) -> &Arc<dyn Cache> {
         self.handle.engine.ledger.cache()
     }
 
+    #[cfg(feature = "client")]
     pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
         &self.handle.engine.clock
-    }
-
-    pub(crate) fn settings(&self) -> &Settings {
-        &self.handle.engine.settings
     }
 }
 

@@ -98,7 +98,6 @@ pub(super) async fn s03_a_reader_beside_a_writer_sees_no_mix(harness: &dyn Harne
     let mut written = Ok(());
     for number in 1..=100 {
         written = match number % 3 {
-            // The body of a refreshed entry stays: the number before the last write's.
             0 => storage.write_many(vec![(name, numbered(base, number))]).await,
             _ => storage.write(&name, numbered(base, number)).await,
         };
@@ -111,7 +110,7 @@ pub(super) async fn s03_a_reader_beside_a_writer_sees_no_mix(harness: &dyn Harne
         reader.await.map_err(|error| Violation::new(format!("a reader panicked: {error}")))??;
     }
     written?;
-    ensure!(number_of(&storage.read(&name).await?, base) == Ok(Some(100)), "the last entry written is not there");
+    ensure_eq!(number_of(&storage.read(&name).await?, base)?, Some(100), "the entry after the last write");
     Ok(Verdict::Kept)
 }
 
@@ -147,7 +146,7 @@ pub(super) async fn s12_racing_writers_leave_one_entry(harness: &dyn Harness) ->
             result?;
         }
         let found = storage.read(&name).await?;
-        let winner = number_of(&found, base).map_err(Violation::new)?;
+        let winner = number_of(&found, base)?;
         ensure!(winner.is_some_and(|number| number < WRITERS), "after the race there is {found:?}");
         let listed = listed(&*storage).await?.into_iter().filter(|other| *other == name).count();
         ensure_eq!(listed, 1, "how often the key is listed after the race");
@@ -165,7 +164,7 @@ fn read_until(
     tokio::spawn(async move {
         loop {
             let last = done.load(Ordering::Acquire);
-            number_of(&storage.read(&name).await?, base).map_err(Violation::new)?;
+            number_of(&storage.read(&name).await?, base)?;
             if last {
                 return Ok(());
             }
@@ -183,14 +182,15 @@ fn numbered(base: std::time::SystemTime, number: u64) -> Entry {
 }
 
 /// The number of an entry that [`numbered`] made, or what is wrong with it.
-fn number_of(found: &Option<Entry>, base: std::time::SystemTime) -> Result<Option<u64>, String> {
+fn number_of(found: &Option<Entry>, base: std::time::SystemTime) -> Result<Option<u64>, Violation> {
     let Some(found) = found else { return Ok(None) };
     let number = std::str::from_utf8(&found.head).ok().and_then(|text| text.parse().ok());
-    let number: u64 = number.ok_or_else(|| format!("a reader saw a head that nobody wrote: {found:?}"))?;
+    let number: u64 =
+        number.ok_or_else(|| Violation::new(format!("a reader saw a head that nobody wrote: {found:?}")))?;
     if same(found, &numbered(base, number)) {
         Ok(Some(number))
     } else {
-        Err(format!("a reader saw a mix: the head is number {number}'s, and the rest is not: {found:?}"))
+        Err(Violation::new(format!("a reader saw a mix: the head is number {number}'s, the rest is not: {found:?}")))
     }
 }
 

@@ -64,6 +64,16 @@ impl From<hyper_client_cache_core::Error> for Violation {
     }
 }
 
+/// A value for a message: what is long is cut, because a list of 2,000 keys tells nobody anything.
+pub(super) fn shown(value: &impl fmt::Debug) -> String {
+    const MOST: usize = 160;
+    let text = format!("{value:?}");
+    match text.char_indices().nth(MOST) {
+        Some((at, _)) => format!("{}.. ({} characters)", text.get(..at).unwrap_or_default(), text.len()),
+        None => text,
+    }
+}
+
 /// Returns a [`Violation`] unless the condition holds.
 macro_rules! ensure {
     ($condition:expr, $($message:tt)+) => {
@@ -80,8 +90,10 @@ macro_rules! ensure_eq {
             (left, right) => {
                 if left != right {
                     return Err($crate::contract::Violation::new(format!(
-                        "{}: found {left:?}, expected {right:?}",
+                        "{}: found {}, expected {}",
                         format_args!($($message)+),
+                        $crate::contract::outcome::shown(left),
+                        $crate::contract::outcome::shown(right),
                     )));
                 }
             }

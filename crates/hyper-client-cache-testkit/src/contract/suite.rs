@@ -73,7 +73,19 @@ macro_rules! __storage_tests {
 macro_rules! __cache_tests {
     ($callback:ident! $($arguments:tt)*) => {
         $crate::$callback! { [$($arguments)*]
-            cache cache cache_a_response_is_found_as_it_was_put,
+            cache cache cache_what_was_put_is_found,
+            cache cache cache_a_redirect_lies_apart_and_responses_are_asked_first,
+            cache cache cache_a_put_leaves_one_of_response_and_redirect,
+            cache cache cache_the_expired_are_invisible_and_removed,
+            cache cache cache_a_refresh_keeps_the_body,
+            cache cache cache_deleting_counts_what_was_there,
+            cache cache cache_entries_are_heads_responses_first,
+            cache cache cache_what_cannot_be_decoded_is_a_miss,
+            cache cache cache_a_large_body_is_found_in_parts,
+            cache cache cache_parts_go_with_their_response,
+            cache cache cache_orphaned_parts_are_collected_after_the_grace,
+            cache cache cache_clearing_empties_every_storage,
+            cache cache cache_after_close_each_call_says_closed,
         }
     };
 }

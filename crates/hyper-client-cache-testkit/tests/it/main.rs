@@ -10,5 +10,6 @@
     unreachable_pub
 )]
 
+mod broken;
 mod origin;
 mod reference;

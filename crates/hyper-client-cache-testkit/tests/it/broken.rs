@@ -1,0 +1,64 @@
+//! Each rule can be broken, and each test of the suite can fail.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use hyper_client_cache_testkit::broken::{self, Case};
+use hyper_client_cache_testkit::contract::{STORAGE_TESTS, Verdict, Violation};
+
+/// The tests that found `case` out, by name.
+async fn found_out(case: &Case) -> BTreeMap<&'static str, (&'static str, Violation)> {
+    let mut failed = BTreeMap::new();
+    for test in STORAGE_TESTS {
+        if let Err(violation) = test.run(&case.harness).await {
+            failed.insert(test.name, (test.rule, violation));
+        }
+    }
+    failed
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_broken_storage_fails_the_tests_of_the_rule_that_it_breaks() {
+    let runs: Vec<_> = broken::storages()
+        .into_iter()
+        .map(|case| tokio::spawn(async move { (found_out(&case).await, case) }))
+        .collect();
+    let mut rules_broken = BTreeSet::new();
+    let mut tests_failed = BTreeSet::new();
+    println!("{:<5}{:<54}first failure of a test of that rule", "rule", "broken storage");
+    for run in runs {
+        let (failed, case) = run.await.unwrap();
+        let first = failed.values().find(|(rule, _)| *rule == case.rule);
+        let Some((_, violation)) = first else {
+            panic!("no test of {} noticed the storage that {}; these did: {:?}", case.rule, case.name, failed.keys());
+        };
+        println!("{:<5}{:<54}{violation}", case.rule, case.name);
+        let others: BTreeSet<_> = failed.values().map(|(rule, _)| *rule).filter(|rule| *rule != case.rule).collect();
+        println!("     {:<54}also noticed by tests of: {others:?}", "");
+        rules_broken.insert(case.rule);
+        tests_failed.extend(failed.into_keys());
+    }
+    let rules: BTreeSet<_> = STORAGE_TESTS.iter().map(|test| test.rule).filter(|rule| *rule != "model").collect();
+    assert_eq!(rules.len(), 15);
+    assert_eq!(rules_broken, rules, "a rule without a broken storage");
+    let tests: BTreeSet<_> = STORAGE_TESTS.iter().map(|test| test.name).collect();
+    let never: Vec<_> = tests.difference(&tests_failed).collect();
+    assert!(never.is_empty(), "no broken storage makes these tests fail: {never:?}");
+}
+
+/// The tests above would prove nothing if they failed for the harness that the broken storages share.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_same_storage_unbroken_passes_every_test() {
+    #[derive(Debug, Default)]
+    struct Unchanged;
+    impl broken::Twist for Unchanged {
+        const NAME: &'static str = "does nothing wrong";
+    }
+
+    let harness: Arc<dyn hyper_client_cache_testkit::contract::Harness> =
+        Arc::new(broken::BrokenHarness::<Unchanged>::default());
+    for test in STORAGE_TESTS {
+        let outcome = test.run(&harness).await;
+        assert!(matches!(outcome, Ok(Verdict::Kept)), "{}: {outcome:?}", test.name);
+    }
+}
