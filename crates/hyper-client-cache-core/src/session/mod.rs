@@ -17,6 +17,7 @@ mod body;
 
 mod url;
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -26,10 +27,10 @@ use http::{Method, Request};
 pub use self::body::ResponseBody;
 pub use self::builder::SessionBuilder;
 pub use self::redirect::Hop;
+use self::redirect::Redirects;
 pub use self::request::RequestBuilder;
 pub use self::response::Response;
 pub use self::url::IntoUrl;
-use self::redirect::Redirects;
 use crate::cache::{Cache, CacheStats};
 use crate::error::{Error, ErrorKind, Result};
 use crate::layer::{CacheLayer, CacheService};
@@ -57,12 +58,11 @@ use crate::transport::{RequestBody, Transport};
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct CachedSession {
     inner: Arc<Inner>,
 }
 
-#[derive(Debug)]
 struct Inner {
     service: CacheService<Transport>,
     layer: CacheLayer,
@@ -170,5 +170,11 @@ impl CachedSession {
             Ok(response) => Ok(response?.with_deadline(begun.checked_add(timeout))),
             Err(_) => Err(Error::new(ErrorKind::Timeout, "the request as a whole")),
         }
+    }
+}
+
+impl fmt::Debug for CachedSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CachedSession").field("cache", self.cache()).finish_non_exhaustive()
     }
 }

@@ -1,8 +1,11 @@
 //! Redirects: each hop is a request of its own, so that each passes through the cache.
 
+use std::fmt;
+
 use http::{HeaderMap, HeaderName, Method, Request, StatusCode, Uri, header};
 use http_body_util::BodyExt;
 
+use super::request::without_query;
 use super::url::resolve;
 use super::{CachedSession, Response, ResponseBody};
 use crate::error::{Error, ErrorKind, Result};
@@ -38,7 +41,7 @@ impl Default for Redirects {
 }
 
 /// One redirect on the way to a response.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct Hop {
     /// The URL that answered with the redirect.
@@ -49,6 +52,16 @@ pub struct Hop {
     pub headers: HeaderMap,
     /// What the cache did for it.
     pub cache_info: Option<CacheInfo>,
+}
+
+impl fmt::Debug for Hop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hop")
+            .field("url", &without_query(&self.url))
+            .field("status", &self.status)
+            .field("cache_info", &self.cache_info)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Redirects {
@@ -134,11 +147,13 @@ impl Kept {
 }
 
 fn is_same_origin(one: &Uri, other: &Uri) -> bool {
-    let port = |uri: &Uri| uri.port_u16().or(match uri.scheme_str() {
-        Some("https") => Some(443),
-        Some("http") => Some(80),
-        _ => None,
-    });
+    let port = |uri: &Uri| {
+        uri.port_u16().or(match uri.scheme_str() {
+            Some("https") => Some(443),
+            Some("http") => Some(80),
+            _ => None,
+        })
+    };
     let host = |uri: &Uri| uri.host().map(str::to_ascii_lowercase);
     one.scheme_str() == other.scheme_str() && host(one) == host(other) && port(one) == port(other)
 }

@@ -1,9 +1,10 @@
 //! How a request is put together.
 
+use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHORIZATION};
 use http::{Method, Request, Uri};
 use http_body::Body;
 use serde::Serialize;
@@ -15,7 +16,6 @@ use crate::policy::{ExpireAfter, Mode, RequestSettings};
 use crate::transport::RequestBody;
 
 /// A request that is being put together. What is wrong with it is said when it is sent.
-#[derive(Debug)]
 #[must_use]
 pub struct RequestBuilder {
     session: CachedSession,
@@ -48,9 +48,12 @@ impl RequestBuilder {
         self.change(|request| {
             let name = name.try_into().map_err(|_| Error::new(ErrorKind::Request, "a header's name is not valid"))?;
             // The value may be a secret: only the name is shown (case 76).
-            let value = value
-                .try_into()
-                .map_err(|_| Error::new(ErrorKind::Request, format!("the value of the header `{name}` is not valid")))?;
+            let mut value: HeaderValue = value.try_into().map_err(|_| {
+                Error::new(ErrorKind::Request, format!("the value of the header `{name}` is not valid"))
+            })?;
+            if matches!(name, AUTHORIZATION | COOKIE | PROXY_AUTHORIZATION) {
+                value.set_sensitive(true);
+            }
             request.headers_mut().append(name, value);
             Ok(())
         })
@@ -182,6 +185,30 @@ impl RequestBuilder {
         self.settings = Some(set(self.settings.take().unwrap_or_default()));
         self
     }
+}
+
+// Header values and the query may be secrets: neither is shown (case 75).
+impl fmt::Debug for RequestBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("RequestBuilder");
+        match &self.request {
+            Ok(request) => {
+                out.field("method", request.method());
+                out.field("url", &without_query(request.uri()));
+                out.field("headers", &request.headers().keys().collect::<Vec<_>>());
+            }
+            Err(error) => {
+                out.field("error", error);
+            }
+        }
+        out.field("timeout", &self.timeout).field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+/// The URL as far as it may be shown anywhere.
+pub(super) fn without_query(uri: &Uri) -> String {
+    let shown = crate::key::shown_url(uri);
+    shown.split_once('?').map_or(shown.clone(), |(before, _)| format!("{before}?.."))
 }
 
 fn set_body(request: &mut Request<RequestBody>, bytes: Vec<u8>, content_type: &'static str) {

@@ -1,5 +1,6 @@
 //! What a request comes to.
 
+use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
@@ -8,6 +9,7 @@ use http::{HeaderMap, StatusCode, Uri, Version};
 use http_body_util::{BodyExt, BodyStream};
 use serde::de::DeserializeOwned;
 
+use super::request::without_query;
 use super::{CachedSession, Hop, ResponseBody};
 use crate::error::{Error, ErrorKind, Result};
 use crate::policy::CacheInfo;
@@ -16,7 +18,6 @@ use crate::storage::CacheKey;
 /// A response, from the origin or from the cache. Its body streams.
 ///
 /// A response that is being stored is stored once its body has been read to the end; one that is dropped earlier is not.
-#[derive(Debug)]
 pub struct Response {
     inner: http::Response<ResponseBody>,
     url: Uri,
@@ -187,5 +188,18 @@ impl Response {
     #[must_use]
     pub fn into_http(self) -> http::Response<ResponseBody> {
         self.inner
+    }
+}
+
+// As little as of a request: a `Set-Cookie` or a `Location` may hold a secret.
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Response")
+            .field("status", &self.status())
+            .field("url", &without_query(&self.url))
+            .field("headers", &self.headers().keys().collect::<Vec<_>>())
+            .field("cache_info", &self.cache_info())
+            .field("redirects", &self.history.len())
+            .finish_non_exhaustive()
     }
 }

@@ -187,7 +187,16 @@ mod tests {
 
     #[test]
     fn what_is_no_url_is_an_error_that_does_not_repeat_it() {
-        for text in ["", "host", "/relative", "ftp://host/", "http://", "http://u:canary@", "javascript:canary", "http://[::canary/"] {
+        for text in [
+            "",
+            "host",
+            "/relative",
+            "ftp://host/",
+            "http://",
+            "http://u:canary@",
+            "javascript:canary",
+            "http://[::canary/",
+        ] {
             let error = parse(text).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Request);
             assert!(!format!("{error} {error:?}").contains("canary"), "{text}");

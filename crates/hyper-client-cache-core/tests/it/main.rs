@@ -11,4 +11,6 @@
 )]
 
 mod memory;
+#[cfg(feature = "client")]
+mod session;
 mod support;
