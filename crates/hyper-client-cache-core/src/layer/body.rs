@@ -7,10 +7,12 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures_core::future::BoxFuture;
+use http::StatusCode;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use twox_hash::XxHash3_64;
 
+use super::mend::{Mend, Refetch};
 use super::stream::Reader;
 use crate::cache::ledger::Ledger;
 use crate::cache::{BodyPlace, ResponseRecord, parts};
@@ -53,12 +55,23 @@ impl CacheBody {
                 part_len: u64::from(*part_len),
                 count: *count,
                 next: 0,
+                len: *len,
                 left: *len,
                 checksum: *checksum,
                 hash: XxHash3_64::new(),
                 read: None,
+                status: record.status,
+                refetch: None,
+                mend: None,
             })),
         })
+    }
+
+    /// Where the body comes in parts, `refetch` makes what goes on if one of them is gone.
+    pub(super) fn mend_with(&mut self, refetch: impl FnOnce() -> Refetch) {
+        if let Source::Parts(parts) = &mut self.0 {
+            parts.refetch = Some(refetch());
+        }
     }
 
     pub(super) fn shared(reader: Reader) -> Self {
@@ -109,7 +122,7 @@ impl Body for CacheBody {
     fn is_end_stream(&self) -> bool {
         match &self.0 {
             Source::Inline(bytes) => bytes.is_none(),
-            Source::Parts(parts) => parts.left == 0,
+            Source::Parts(parts) => parts.left == 0 && parts.mend.is_none(),
             Source::Shared(reader) => reader.is_end_stream(),
             Source::Untouched(body) => body.is_end_stream(),
         }
@@ -118,6 +131,7 @@ impl Body for CacheBody {
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
             Source::Inline(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Source::Parts(parts) if parts.mend.is_some() => SizeHint::new(),
             Source::Parts(parts) => SizeHint::with_exact(parts.left),
             Source::Shared(reader) => reader.size_hint(),
             Source::Untouched(body) => body.size_hint(),
@@ -144,14 +158,21 @@ struct PartsBody {
     part_len: u64,
     count: u32,
     next: u32,
+    len: u64,
     left: u64,
     checksum: u64,
     hash: XxHash3_64,
     read: Option<BoxFuture<'static, Option<Bytes>>>,
+    status: StatusCode,
+    refetch: Option<Refetch>,
+    mend: Option<Mend>,
 }
 
 impl PartsBody {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        if let Some(mend) = &mut self.mend {
+            return mend.poll_frame(cx);
+        }
         if self.left == 0 {
             return Poll::Ready(None);
         }
@@ -166,12 +187,13 @@ impl PartsBody {
         self.read = None;
         let expected = self.left.min(self.part_len);
         let Some(bytes) = bytes.filter(|bytes| bytes.len() as u64 == expected) else {
-            return Poll::Ready(Some(Err(self.lost())));
+            return self.lost(cx, self.hash.finish());
         };
+        let before = self.hash.finish();
         self.hash.write(&bytes);
         // The last part is held back where the whole is not what was stored: never a clean end of a wrong body.
         if self.left == expected && self.hash.finish() != self.checksum {
-            return Poll::Ready(Some(Err(self.lost())));
+            return self.lost(cx, before);
         }
         self.left = self.left.saturating_sub(expected);
         self.next = self.next.saturating_add(1);
@@ -188,11 +210,21 @@ impl PartsBody {
         })
     }
 
-    /// A part is missing or damaged: the record is useless.
-    fn lost(&mut self) -> Error {
-        self.left = 0;
+    /// A part is missing or damaged: the record is useless. Goes on from the origin, if that can be asked.
+    fn lost(&mut self, cx: &mut Context<'_>, delivered_hash: u64) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         self.ledger.counters.body_lost.add();
         self.ledger.forget(self.owner);
-        Error::new(ErrorKind::Body, "a part of the stored body is gone or damaged")
+        let left = std::mem::take(&mut self.left);
+        match self.refetch.take() {
+            Some(refetch) => {
+                let delivered = self.len.saturating_sub(left);
+                let mend = self.mend.insert(Mend::begin(refetch, self.status, delivered, delivered_hash, self.len));
+                mend.poll_frame(cx)
+            }
+            None => {
+                let error = Error::new(ErrorKind::Body, "a part of the stored body is gone or damaged");
+                Poll::Ready(Some(Err(error)))
+            }
+        }
     }
 }

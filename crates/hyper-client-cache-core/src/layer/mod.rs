@@ -4,7 +4,7 @@
 //! `lookup` (what is stored for a request), `exchange` (ask the origin, once for all who ask), `flight` (who asks and
 //! who waits), `stream` and `spool` (a body that is read and stored at once), `deposit` (what is stored in the end),
 //! `invalidate` (what an unsafe request removes), `refresh` (revalidation in the background), `body` (what the caller
-//! reads).
+//! reads), `mend` (what goes on where a part of a stored body is gone).
 //!
 //! ```
 //! use std::time::Duration;
@@ -43,6 +43,8 @@ mod invalidate;
 mod refresh;
 
 mod body;
+
+mod mend;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use super::Handle;
 use super::exchange::{self, Ticket};
 use super::flight::Role;
-use super::service::Origin;
+use super::service::{Origin, same_head};
 use crate::key;
 
 /// How many refreshes a layer runs at once; a request that would begin one more begins none.
@@ -51,12 +51,7 @@ impl Handle {
         let group = key::group(request.uri());
         let generation = self.engine.ledger.generation(&group);
         let Role::Lead(leader) = self.engine.flights.join(ticket.primary, generation) else { return };
-        let mut again = Request::new(B::default());
-        *again.method_mut() = request.method().clone();
-        *again.uri_mut() = request.uri().clone();
-        *again.version_mut() = request.version();
-        *again.headers_mut() = request.headers().clone();
-        *again.extensions_mut() = request.extensions().clone();
+        let again = same_head(request);
         let engine = Arc::clone(&self.engine);
         let refresh = async move {
             let exchanged = exchange::ask(&engine, inner, again, ticket, Some(leader), group, generation).await;

@@ -14,6 +14,7 @@ use tower_service::Service;
 use super::body::{CacheBody, Upstream};
 use super::exchange::{self, Ticket};
 use super::lookup::{Asked, Found};
+use super::mend::Refetch;
 use super::{Engine, Handle};
 use crate::cache::Stored;
 use crate::error::{BoxError, Error, ErrorKind};
@@ -132,7 +133,11 @@ where
     if let Some(stored) = &found.selected {
         let now = engine.clock.now();
         match found.judgement {
-            Judgement::Fresh => return Ok(engine.serve(stored, Outcome::Hit, Reason::Fresh, now)),
+            Judgement::Fresh => {
+                let mut response = engine.serve(stored, Outcome::Hit, Reason::Fresh, now);
+                response.body_mut().mend_with(|| refetch(inner, &request));
+                return Ok(response);
+            }
             Judgement::ServeStale { reason, refresh } => {
                 let response = engine.serve(stored, Outcome::Stale, reason, now);
                 if refresh {
@@ -151,6 +156,27 @@ where
     // 4. Ask the origin, or whoever is asking it already.
     let ticket = Ticket { lookup, per_request, partition, primary, found: Found { reason, ..found } };
     Box::pin(exchange::fetch(engine, inner, request, ticket)).await
+}
+
+/// Sends the head of `request` once more, past the cache.
+fn refetch<S, B>(mut inner: S, request: &Request<B>) -> Refetch
+where
+    S: Origin<B>,
+    B: Default + Send + 'static,
+{
+    let again = same_head(request);
+    Box::new(move || Box::pin(async move { inner.send(again).await }))
+}
+
+/// A request like `request`, without its body.
+pub(super) fn same_head<B: Default>(request: &Request<B>) -> Request<B> {
+    let mut again = Request::new(B::default());
+    *again.method_mut() = request.method().clone();
+    *again.uri_mut() = request.uri().clone();
+    *again.version_mut() = request.version();
+    *again.headers_mut() = request.headers().clone();
+    *again.extensions_mut() = request.extensions().clone();
+    again
 }
 
 impl Engine {

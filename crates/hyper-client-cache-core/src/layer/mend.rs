@@ -1,0 +1,117 @@
+//! Goes on with a stored body of which a part is gone, from the origin: the cache is never why a body ends early.
+//!
+//! The response is fetched once more, past the cache. What the caller has already is skipped, but only if it is the same
+//! to the last bit; otherwise the origin has something else by now, and the body ends in an error rather than a mix.
+
+use std::hash::Hasher;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use futures_core::future::BoxFuture;
+use http::{Response, StatusCode};
+use http_body::{Body, Frame};
+use twox_hash::XxHash3_64;
+
+use super::body::Upstream;
+use crate::error::{Error, ErrorKind, Result};
+
+/// Asks the origin for a response again.
+pub(super) type Refetch = Box<dyn FnOnce() -> BoxFuture<'static, Result<Response<Upstream>>> + Send>;
+
+/// The rest of a body, from the origin.
+pub(super) struct Mend {
+    stage: Stage,
+    status: StatusCode,
+    delivered: u64,
+    // The hash of what was delivered, which the origin's body must begin with.
+    expected: u64,
+    len: u64,
+}
+
+enum Stage {
+    Asking(BoxFuture<'static, Result<Response<Upstream>>>),
+    Skipping { body: Upstream, skipped: u64, hash: XxHash3_64 },
+    Giving { body: Upstream, given: u64 },
+    Over,
+}
+
+impl Mend {
+    /// Begins to ask. `delivered` bytes with this hash were given of a body of `len` bytes.
+    pub(super) fn begin(refetch: Refetch, status: StatusCode, delivered: u64, expected: u64, len: u64) -> Self {
+        Self { stage: Stage::Asking(refetch()), status, delivered, expected, len }
+    }
+
+    pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>>>> {
+        let result = ready!(self.poll_next(cx));
+        if !matches!(result, Ok(Some(_))) {
+            self.stage = Stage::Over;
+        }
+        Poll::Ready(result.map(|bytes| bytes.map(Frame::data)).transpose())
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
+        loop {
+            match &mut self.stage {
+                Stage::Asking(asking) => {
+                    let response = ready!(asking.as_mut().poll(cx))?;
+                    if response.status() != self.status {
+                        return Poll::Ready(Err(differs()));
+                    }
+                    let body = response.into_body();
+                    self.stage = Stage::Skipping { body, skipped: 0, hash: XxHash3_64::new() };
+                }
+                Stage::Skipping { body, skipped, hash } => {
+                    let mut rest = Bytes::new();
+                    if *skipped < self.delivered {
+                        let Some(mut data) = ready!(poll_data(body, cx))? else { return Poll::Ready(Err(differs())) };
+                        let missing = usize::try_from(self.delivered.saturating_sub(*skipped)).unwrap_or(usize::MAX);
+                        rest = data.split_off(missing.min(data.len()));
+                        hash.write(&data);
+                        *skipped = skipped.saturating_add(data.len() as u64);
+                        if *skipped < self.delivered {
+                            continue;
+                        }
+                    }
+                    if hash.finish() != self.expected {
+                        return Poll::Ready(Err(differs()));
+                    }
+                    let given = self.delivered.saturating_add(rest.len() as u64);
+                    if let Stage::Skipping { body, .. } = std::mem::replace(&mut self.stage, Stage::Over) {
+                        self.stage = Stage::Giving { body, given };
+                    }
+                    if !rest.is_empty() {
+                        return Poll::Ready(Ok(Some(rest)));
+                    }
+                }
+                Stage::Giving { body, given } => {
+                    let data = ready!(poll_data(body, cx))?;
+                    *given = given.saturating_add(data.as_ref().map_or(0, Bytes::len) as u64);
+                    let fits = if data.is_some() { *given <= self.len } else { *given == self.len };
+                    return Poll::Ready(if fits { Ok(data) } else { Err(differs()) });
+                }
+                Stage::Over => return Poll::Ready(Ok(None)),
+            }
+        }
+    }
+}
+
+/// The next bytes that are not empty.
+fn poll_data(body: &mut Upstream, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
+    loop {
+        match ready!(Pin::new(&mut *body).poll_frame(cx)) {
+            None => return Poll::Ready(Ok(None)),
+            Some(Err(error)) => {
+                return Poll::Ready(Err(Error::new(ErrorKind::Body, "the origin's body").with_source(error)));
+            }
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) if !data.is_empty() => return Poll::Ready(Ok(Some(data))),
+                _ => {}
+            },
+        }
+    }
+}
+
+fn differs() -> Error {
+    Error::new(ErrorKind::Body, "a part of the stored body is gone, and the origin has another body by now")
+}
