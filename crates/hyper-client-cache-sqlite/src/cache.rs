@@ -61,6 +61,12 @@ impl SqliteCache {
         self.0.engine.path()
     }
 
+    /// The table of responses as a storage of its own, for use without a cache. The hot tier is not before it.
+    #[must_use]
+    pub fn responses_storage(&self) -> SqliteStorage {
+        self.0.responses.clone()
+    }
+
     /// Whether the cache was opened for reading only, or its file turned out to be one that cannot be written.
     #[must_use]
     pub fn is_read_only(&self) -> bool {

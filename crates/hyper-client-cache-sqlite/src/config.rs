@@ -11,6 +11,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 use sqlx::{ConnectOptions, Sqlite};
 
 use crate::cache::SqliteCache;
+use crate::engine::MAX_ENTRY_LEN;
 use crate::error::{Result, SqliteError};
 use crate::path;
 
@@ -34,6 +35,7 @@ pub struct SqliteConfig {
     pub(crate) fast_save: bool,
     pub(crate) read_only: bool,
     pub(crate) max_bytes: Option<u64>,
+    pub(crate) max_entry_len: u64,
     pub(crate) hot_tier: u64,
     pub(crate) busy_timeout: Duration,
     pub(crate) read_connections: usize,
@@ -63,6 +65,7 @@ impl SqliteConfig {
             fast_save: false,
             read_only: false,
             max_bytes: Some(Self::DEFAULT_MAX_BYTES),
+            max_entry_len: MAX_ENTRY_LEN,
             hot_tier: Self::DEFAULT_HOT_TIER,
             busy_timeout: Self::DEFAULT_BUSY_TIMEOUT,
             read_connections: Self::DEFAULT_READ_CONNECTIONS,
@@ -103,6 +106,13 @@ impl SqliteConfig {
     /// What has expired goes first, then what was least recently used, together with the parts of its body.
     pub fn max_bytes(mut self, limit: impl Into<Option<u64>>) -> Self {
         self.max_bytes = limit.into();
+        self
+    }
+
+    /// The most bytes that head and body of one entry may have together, up to [`MAX_ENTRY_LEN`](crate::MAX_ENTRY_LEN),
+    /// which is the default. Larger bodies are kept in parts, each an entry.
+    pub const fn max_entry_len(mut self, limit: u64) -> Self {
+        self.max_entry_len = limit;
         self
     }
 
@@ -170,6 +180,12 @@ impl SqliteConfig {
         if self.max_bytes == Some(0) {
             return setting("`max_bytes` is 0: give a number of bytes, or `None` for no bound");
         }
+        if self.max_entry_len == 0 || self.max_entry_len > MAX_ENTRY_LEN {
+            return Err(SqliteError::Setting(format!(
+                "`max_entry_len` is {}: give a number of bytes from 1 to {MAX_ENTRY_LEN}",
+                self.max_entry_len
+            )));
+        }
         if self.read_connections == 0 {
             return setting("`read_connections` is 0: at least one connection must read");
         }
@@ -204,6 +220,7 @@ impl fmt::Debug for SqliteConfig {
             .field("fast_save", &self.fast_save)
             .field("read_only", &self.read_only)
             .field("max_bytes", &self.max_bytes)
+            .field("max_entry_len", &self.max_entry_len)
             .field("hot_tier", &self.hot_tier)
             .field("busy_timeout", &self.busy_timeout)
             .field("read_connections", &self.read_connections)

@@ -192,23 +192,38 @@ impl Engine {
 
     /// The outcome of a task, once it is committed.
     pub(crate) async fn submit(&self, task: Task) -> Result<u64> {
+        let outcome = self.enqueue(task).await?;
+        outcome.await.map_err(|_| self.gone())?
+    }
+
+    /// The sum of the outcomes of many tasks. All are queued, in order, before the first is waited for, so that they
+    /// share transactions. On an error each of them may or may not have happened.
+    pub(crate) async fn submit_all(&self, tasks: impl Iterator<Item = Result<Task>> + Send) -> Result<u64> {
+        self.shared.check_open()?;
+        let mut outcomes = Vec::new();
+        for task in tasks {
+            outcomes.push(self.enqueue(task?).await?);
+        }
+        let mut sum: u64 = 0;
+        for outcome in outcomes {
+            sum = sum.saturating_add(outcome.await.map_err(|_| self.gone())??);
+        }
+        Ok(sum)
+    }
+
+    async fn enqueue(&self, task: Task) -> Result<oneshot::Receiver<Result<u64>>> {
         self.shared.check_open()?;
         let queue = self.queue.as_ref().ok_or(SqliteError::ReadOnly)?;
         let (reply, outcome) = oneshot::channel();
         let queued = Queued { task, since: Instant::now(), reply: Some(reply) };
         queue.send(queued).await.map_err(|_| self.gone())?;
-        outcome.await.map_err(|_| self.gone())?
+        Ok(outcome)
     }
 
     /// A row for `entry`, unless it is too large for any place.
     pub(crate) fn new_row(&self, entry: Entry) -> Result<NewRow> {
-        let (len, limit) = (entry.len(), MAX_ENTRY_LEN);
+        let (len, limit) = (entry.len(), self.shared.max_entry_len());
         if len > limit {
-            return Err(SqliteError::TooLarge { len, limit });
-        }
-        if let Some(limit) = self.shared.max_bytes()
-            && len.saturating_add(queue::ENTRY_OVERHEAD) > limit
-        {
             return Err(SqliteError::TooLarge { len, limit });
         }
         Ok(NewRow::new(entry, self.shared.stamp()))
@@ -307,6 +322,12 @@ impl Shared {
 
     pub(crate) const fn max_bytes(&self) -> Option<u64> {
         self.config.max_bytes
+    }
+
+    /// The most bytes of one entry: the setting, or what fits into the bound.
+    pub(crate) fn max_entry_len(&self) -> u64 {
+        let fits = self.config.max_bytes.map_or(u64::MAX, |limit| limit.saturating_sub(queue::ENTRY_OVERHEAD));
+        self.config.max_entry_len.min(fits)
     }
 
     pub(crate) const fn config(&self) -> &SqliteConfig {

@@ -7,13 +7,13 @@ use std::time::SystemTime;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_core::stream::BoxStream;
-use futures_util::{StreamExt, TryStreamExt, future, stream};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use hyper_client_cache_core::Result;
 use hyper_client_cache_core::clock::to_millis;
 use hyper_client_cache_core::storage::{CacheKey, Entry, Storage, StorageInfo, StorageStats};
 use sqlx::{Row as _, SqlStr};
 
-use crate::engine::{Engine, MAX_ENTRY_LEN};
+use crate::engine::Engine;
 use crate::error::SqliteError;
 use crate::queue::Task;
 use crate::sql::{MAX_ROWS, Table};
@@ -128,7 +128,7 @@ impl Storage for SqliteStorage {
         StorageInfo::new("sqlite")
             .persistent(!config.use_temp)
             .shared(!config.use_temp)
-            .max_entry_len(Some(config.max_bytes.map_or(MAX_ENTRY_LEN, |limit| limit.min(MAX_ENTRY_LEN))))
+            .max_entry_len(Some(self.engine.shared.max_entry_len()))
     }
 
     async fn read(&self, key: &CacheKey) -> Result<Option<Entry>> {
@@ -187,19 +187,14 @@ impl Storage for SqliteStorage {
     }
 
     async fn write_many(&self, entries: Vec<(CacheKey, Entry)>) -> Result<()> {
-        self.engine.shared.check_open()?;
-        // All are queued before the first is waited for, so that they share transactions.
-        let writes = entries.into_iter().map(|(key, entry)| async move { self.write(&key, entry).await });
-        stream::iter(writes).buffer_unordered(MAX_ROWS).try_for_each(|()| future::ok(())).await
+        let task = |(key, entry)| Ok(Task::Write(self.table, key, self.engine.new_row(entry)?));
+        self.engine.submit_all(entries.into_iter().map(task)).await?;
+        Ok(())
     }
 
     async fn delete_many(&self, keys: &[CacheKey]) -> Result<u64> {
-        self.engine.shared.check_open()?;
-        let deletions = keys.to_vec().into_iter().map(|key| async move { self.delete(&key).await });
-        stream::iter(deletions)
-            .buffer_unordered(MAX_ROWS)
-            .try_fold(0_u64, |sum, found| future::ok(sum.saturating_add(u64::from(found))))
-            .await
+        let tasks = keys.iter().map(|key| Ok(Task::Delete(self.table, *key)));
+        Ok(self.engine.submit_all(tasks).await?)
     }
 
     async fn refresh(&self, key: &CacheKey, entry: Entry) -> Result<bool> {

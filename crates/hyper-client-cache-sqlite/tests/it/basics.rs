@@ -5,12 +5,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use futures_util::TryStreamExt;
 use hyper_client_cache_core::ErrorKind;
 use hyper_client_cache_core::cache::Cache;
-use hyper_client_cache_core::storage::{CacheKey, Entry};
+use hyper_client_cache_core::storage::Entry;
 use hyper_client_cache_sqlite::SqliteCache;
 
-fn key(number: u64) -> CacheKey {
-    CacheKey::new(&format!("key-{number:08}")).unwrap()
-}
+use crate::support::key;
 
 #[tokio::test]
 async fn what_was_written_is_read_after_reopening() {

@@ -10,3 +10,5 @@
 )] // a test fails by panicking
 
 mod basics;
+mod contract;
+mod support;
