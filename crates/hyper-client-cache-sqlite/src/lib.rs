@@ -1,1 +1,45 @@
-//! SQLite backend.
+#![doc = include_str!("../README.md")]
+//!
+//! # How this crate is built
+//!
+//! `cache` is what a session is given, `config` what can be set; `storage` is one table as a
+//! [`Storage`](hyper_client_cache_core::storage::Storage), `bulk` many changes at once.
+//! Below them `engine` is what all handles share: `reader` (a few connections and the gathering of reads), and the way
+//! to `writer` (one task; `queue`, `plan`, `batch`, `eviction`, `uses`).
+//! `open`, `schema`, `path` and `quarantine` deal with a file of unknown origin, `connect` and `sql` with the driver.
+
+mod cache;
+mod config;
+
+mod bulk;
+mod storage;
+
+mod engine;
+
+mod reader;
+
+mod batch;
+mod eviction;
+mod plan;
+mod queue;
+mod uses;
+mod writer;
+
+mod open;
+mod path;
+mod quarantine;
+mod schema;
+
+mod connect;
+mod sql;
+
+mod error;
+
+pub use self::bulk::SqliteBulk;
+pub use self::cache::SqliteCache;
+pub use self::config::{SqliteConfig, SqliteLocation};
+pub use self::engine::MAX_ENTRY_LEN;
+pub use self::queue::ENTRY_OVERHEAD;
+pub use self::storage::SqliteStorage;
+/// The driver, for its options and pools.
+pub use sqlx;

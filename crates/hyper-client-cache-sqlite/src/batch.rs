@@ -1,0 +1,369 @@
+//! One transaction: what the writer drained from its queue, in few statements.
+//!
+//! The counters in `usage` change in the same transaction as the rows they count, so that every process agrees on them
+//! and a crash cannot make them wrong. What has to go to make room goes first ([`eviction`](crate::eviction)).
+
+use std::collections::HashMap;
+
+use hyper_client_cache_core::clock::to_millis;
+use hyper_client_cache_core::storage::CacheKey;
+use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqliteRow};
+use sqlx::{Row as _, SqlStr, Sqlite};
+
+use crate::engine::Shared;
+use crate::error::{Fault, Result, SqliteError};
+use crate::eviction;
+use crate::plan::{Group, plan};
+use crate::queue::{ENTRY_OVERHEAD, NewRow, Task, body_mark};
+use crate::sql::{MAX_ROWS, TOTALS, Table, padded};
+
+/// The most bytes in one statement: arguments are copied into the connection.
+const MAX_STATEMENT_BYTES: u64 = 8 * 1024 * 1024;
+
+/// The outcome of each task, in their order.
+pub(crate) type Outcomes = Vec<Result<u64>>;
+
+/// What all tables hold together.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Totals {
+    pub(crate) entries: u64,
+    pub(crate) bytes: u64,
+}
+
+impl Totals {
+    /// What counts against the bound.
+    pub(crate) const fn charge(self) -> u64 {
+        self.bytes.saturating_add(self.entries.saturating_mul(ENTRY_OVERHEAD))
+    }
+
+    pub(crate) fn of(row: &SqliteRow) -> Result<Self> {
+        Ok(Self { entries: unsigned(row.try_get(0)?), bytes: unsigned(row.try_get(1)?) })
+    }
+}
+
+/// A transaction in the making.
+pub(crate) struct Batch<'a> {
+    pub(crate) connection: &'a mut SqliteConnection,
+    pub(crate) shared: &'a Shared,
+    /// What the tables held after our last transaction.
+    pub(crate) totals: &'a mut Totals,
+    /// Whether rows were removed, so that pages may be given back.
+    pub(crate) freed: &'a mut bool,
+}
+
+impl Batch<'_> {
+    /// Executes `tasks`. On an error nothing of it has happened.
+    ///
+    /// # Errors
+    /// With the fault [`Fault::Busy`], the lock was not to be had at once, and trying again is right.
+    pub(crate) async fn run(&mut self, tasks: &[&Task], fold: bool) -> Result<Outcomes> {
+        let groups = plan(tasks);
+        let added = tasks.iter().map(|task| added(task)).fold(0, u64::saturating_add);
+        let crowded = self.shared.max_bytes().is_some_and(|limit| self.totals.charge().saturating_add(added) > limit);
+        let result = match groups.as_slice() {
+            [Group::Write(table, members)] if !fold && !crowded && fits_one_statement(tasks, members) => {
+                self.write_at_once(*table, &rows_of(tasks, members)).await.map(|()| vec![Ok(0); tasks.len()])
+            }
+            _ => self.run_groups(tasks, &groups, added, fold).await,
+        };
+        if result.is_err() {
+            // Also where there is none to roll back.
+            drop(sqlx::query("ROLLBACK").execute(&mut *self.connection).await);
+        }
+        result
+    }
+
+    /// The usual case in one trip to the connection's thread.
+    async fn write_at_once(&mut self, table: Table, rows: &[(CacheKey, &NewRow)]) -> Result<()> {
+        let query = bind_rows(table.upsert_and_commit(rows.len()), rows);
+        let found = query.fetch_all(&mut *self.connection).await?;
+        if let Some(row) = found.last() {
+            *self.totals = Totals::of(row)?;
+        }
+        Ok(())
+    }
+
+    async fn run_groups(&mut self, tasks: &[&Task], groups: &[Group], added: u64, fold: bool) -> Result<Outcomes> {
+        self.execute("BEGIN IMMEDIATE").await?;
+        *self.totals = self.read_totals().await?;
+        let mut outcomes: Outcomes = vec![Ok(0); tasks.len()];
+        let crowded = self.shared.max_bytes().is_some_and(|limit| self.totals.charge().saturating_add(added) > limit);
+        if fold || crowded {
+            self.fold_uses().await?;
+        }
+        let refused = if crowded { eviction::make_room(self, tasks, added).await? } else { Vec::new() };
+        for (at, error) in refused {
+            set(&mut outcomes, at, Err(error));
+        }
+        for group in groups {
+            match group {
+                Group::Write(table, members) => self.write_group(*table, tasks, members, &outcomes).await?,
+                Group::Delete(table, members) => self.delete_group(*table, tasks, members, &mut outcomes).await?,
+                Group::One(at) => {
+                    if let Some(task) = tasks.get(*at) {
+                        let outcome = self.one(task).await?;
+                        set(&mut outcomes, *at, Ok(outcome));
+                    }
+                }
+            }
+        }
+        *self.totals = self.read_totals().await?;
+        self.execute("COMMIT").await?;
+        Ok(outcomes)
+    }
+
+    pub(crate) async fn execute(&mut self, text: &'static str) -> Result<()> {
+        sqlx::query(text).execute(&mut *self.connection).await?;
+        Ok(())
+    }
+
+    pub(crate) async fn read_totals(&mut self) -> Result<Totals> {
+        Totals::of(&sqlx::query(TOTALS).fetch_one(&mut *self.connection).await?)
+    }
+
+    async fn write_group(&mut self, table: Table, tasks: &[&Task], members: &[usize], done: &Outcomes) -> Result<()> {
+        let accepted: Vec<usize> =
+            members.iter().copied().filter(|at| done.get(*at).is_none_or(Result::is_ok)).collect();
+        for chunk in chunks(&rows_of(tasks, &accepted)) {
+            let query = bind_rows(table.upsert(chunk.len()), chunk);
+            query.execute(&mut *self.connection).await?;
+        }
+        Ok(())
+    }
+
+    async fn delete_group(
+        &mut self,
+        table: Table,
+        tasks: &[&Task],
+        members: &[usize],
+        outcomes: &mut Outcomes,
+    ) -> Result<()> {
+        // Of several deletions of one key the first finds it.
+        let mut first: HashMap<CacheKey, usize> = HashMap::with_capacity(members.len());
+        for at in members {
+            if let Some(Task::Delete(_, key)) = tasks.get(*at) {
+                first.entry(*key).or_insert(*at);
+            }
+        }
+        let keys: Vec<CacheKey> = first.keys().copied().collect();
+        for (key, live) in self.delete_keys(table, &keys).await? {
+            if let Some(at) = first.get(&key) {
+                set(outcomes, *at, Ok(u64::from(live)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes rows and says which were there, and whether they were live.
+    pub(crate) async fn delete_keys(&mut self, table: Table, keys: &[CacheKey]) -> Result<Vec<(CacheKey, bool)>> {
+        let now = to_millis(self.shared.now());
+        let mut found = Vec::new();
+        for chunk in keys.chunks(MAX_ROWS) {
+            let mut query = sqlx::query(table.delete(chunk.len()));
+            for key in chunk {
+                query = query.bind(key.to_string());
+            }
+            let rows = query.fetch_all(&mut *self.connection).await?;
+            self.count_removed(table, &rows).await?;
+            for row in rows {
+                let deadline: Option<i64> = row.try_get(1)?;
+                if let Ok(key) = CacheKey::new(row.try_get(2)?) {
+                    found.push((key, deadline.is_none_or(|deadline| deadline > now)));
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Takes removed rows, whose first column is their length, off the counters.
+    pub(crate) async fn count_removed(&mut self, table: Table, rows: &[SqliteRow]) -> Result<()> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let mut bytes: i64 = 0;
+        for row in rows {
+            bytes = bytes.saturating_add(row.try_get(0)?);
+        }
+        let entries = i64::try_from(rows.len()).unwrap_or(i64::MAX);
+        *self.freed = true;
+        self.add(table, entries.saturating_neg(), bytes.saturating_neg()).await
+    }
+
+    async fn add(&mut self, table: Table, entries: i64, bytes: i64) -> Result<()> {
+        sqlx::query(table.add()).bind(entries).bind(bytes).execute(&mut *self.connection).await?;
+        Ok(())
+    }
+
+    async fn one(&mut self, task: &Task) -> Result<u64> {
+        match task {
+            Task::Refresh(table, key, row) => self.refresh(*table, key, row).await,
+            Task::Clear(table) => {
+                sqlx::query(table.clear()).execute(&mut *self.connection).await?;
+                *self.freed = true;
+                Ok(0)
+            }
+            Task::DropDamaged(table, key, block) => {
+                let query = sqlx::query(table.delete_damaged()).bind(key.to_string()).bind(block.to_vec());
+                let rows = query.fetch_all(&mut *self.connection).await?;
+                self.count_removed(*table, &rows).await?;
+                Ok(0)
+            }
+            // The writer keeps the others to itself; writes and deletions are in groups.
+            _ => Ok(0),
+        }
+    }
+
+    async fn refresh(&mut self, table: Table, key: &CacheKey, row: &NewRow) -> Result<u64> {
+        let now = to_millis(self.shared.now());
+        let query = sqlx::query(table.look()).bind(key.to_string()).bind(now);
+        let Some(found) = query.fetch_optional(&mut *self.connection).await? else { return Ok(0) };
+        let old_len: i64 = found.try_get(0)?;
+        let prefix: &[u8] = found.try_get(1)?;
+        if body_mark(prefix) != body_mark(&row.block) {
+            // Another body came meanwhile: head and body belong together, so the whole entry is the later one.
+            bind_rows(table.upsert(1), &[(*key, row)]).execute(&mut *self.connection).await?;
+            return Ok(1);
+        }
+        let len = signed(row.len);
+        let query = sqlx::query(table.refresh()).bind(row.retain_until).bind(len).bind(row.used);
+        query.bind(row.block.to_vec()).bind(key.to_string()).execute(&mut *self.connection).await?;
+        if len != old_len {
+            self.add(table, 0, len.saturating_sub(old_len)).await?;
+        }
+        Ok(1)
+    }
+
+    /// Removes up to [`MAX_ROWS`] dead rows.
+    pub(crate) async fn expire(&mut self, table: Table, now: i64) -> Result<u64> {
+        let rows = sqlx::query(table.expire()).bind(now).fetch_all(&mut *self.connection).await?;
+        self.count_removed(table, &rows).await?;
+        Ok(rows.len() as u64)
+    }
+
+    /// Writes down which entries were read since the last time.
+    pub(crate) async fn fold_uses(&mut self) -> Result<()> {
+        let uses = self.shared.uses.take();
+        for table in [Table::Responses, Table::Redirects] {
+            let of_table: Vec<_> = uses.iter().filter(|((of, _), _)| *of == table).collect();
+            for chunk in of_table.chunks(MAX_ROWS) {
+                let mut query = sqlx::query(table.touch(chunk.len()));
+                for ((_, key), used) in chunk {
+                    query = query.bind(key.to_string()).bind(*used);
+                }
+                query.execute(&mut *self.connection).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Removes what is dead in one table, a chunk to a transaction, so that other work is not held up.
+pub(crate) async fn expire_chunk(batch: &mut Batch<'_>, table: Table, now: i64) -> Result<u64> {
+    let result = async {
+        batch.execute("BEGIN IMMEDIATE").await?;
+        let removed = batch.expire(table, now).await?;
+        *batch.totals = batch.read_totals().await?;
+        batch.execute("COMMIT").await?;
+        Ok(removed)
+    }
+    .await;
+    if result.is_err() {
+        drop(sqlx::query("ROLLBACK").execute(&mut *batch.connection).await);
+    }
+    result
+}
+
+type Query<'q> = sqlx::query::Query<'q, Sqlite, SqliteArguments>;
+
+/// Binds an upsert. Of several rows under one key the last counts.
+fn bind_rows<'q>(text: SqlStr, rows: &[(CacheKey, &NewRow)]) -> Query<'q> {
+    let bytes = rows.iter().map(|(_, row)| row.len).fold(0, u64::saturating_add);
+    let mut query = sqlx::query(text).bind(signed(rows.len() as u64)).bind(signed(bytes));
+    for (key, _) in rows {
+        query = query.bind(key.to_string());
+    }
+    for _ in rows.len()..padded(rows.len()) {
+        query = query.bind(None::<String>);
+    }
+    for (key, row) in rows {
+        query = query
+            .bind(key.to_string())
+            .bind(row.retain_until)
+            .bind(signed(row.len))
+            .bind(row.used)
+            .bind(row.block.to_vec())
+            .bind(row.body.to_vec());
+    }
+    query
+}
+
+/// The rows of a group's members, each key once: of several writes the last.
+fn rows_of<'t>(tasks: &[&'t Task], members: &[usize]) -> Vec<(CacheKey, &'t NewRow)> {
+    let mut places: HashMap<CacheKey, usize> = HashMap::with_capacity(members.len());
+    let mut rows: Vec<(CacheKey, &NewRow)> = Vec::with_capacity(members.len());
+    for at in members {
+        let Some(Task::Write(_, key, row)) = tasks.get(*at) else { continue };
+        match places.get(key).and_then(|place| rows.get_mut(*place)) {
+            Some(earlier) => earlier.1 = row,
+            None => {
+                places.insert(*key, rows.len());
+                rows.push((*key, row));
+            }
+        }
+    }
+    rows
+}
+
+fn fits_one_statement(tasks: &[&Task], members: &[usize]) -> bool {
+    members.len() <= MAX_ROWS
+        && members.iter().filter_map(|at| tasks.get(*at)).map(|task| added(task)).sum::<u64>() <= MAX_STATEMENT_BYTES
+}
+
+/// Splits rows by number and by bytes.
+fn chunks<'r, 't>(rows: &'r [(CacheKey, &'t NewRow)]) -> Vec<&'r [(CacheKey, &'t NewRow)]> {
+    let mut chunks = Vec::new();
+    let mut rest = rows;
+    while !rest.is_empty() {
+        let mut bytes: u64 = 0;
+        let fitting = rest
+            .iter()
+            .take(MAX_ROWS)
+            .take_while(|(_, row)| {
+                bytes = bytes.saturating_add(row.len);
+                bytes <= MAX_STATEMENT_BYTES
+            })
+            .count()
+            .max(1);
+        let (chunk, after) = rest.split_at(fitting.min(rest.len()));
+        chunks.push(chunk);
+        rest = after;
+    }
+    chunks
+}
+
+/// The most that a task can add to what counts against the bound.
+pub(crate) fn added(task: &Task) -> u64 {
+    match task {
+        Task::Write(_, _, row) | Task::Refresh(_, _, row) => row.charge(),
+        _ => 0,
+    }
+}
+
+fn set(outcomes: &mut Outcomes, at: usize, outcome: Result<u64>) {
+    if let Some(place) = outcomes.get_mut(at) {
+        *place = outcome;
+    }
+}
+
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn unsigned(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}
+
+/// Whether trying again after a while may help.
+pub(crate) fn is_busy(error: &SqliteError) -> bool {
+    error.fault() == Some(Fault::Busy)
+}

@@ -1,0 +1,414 @@
+//! What the handles on one open database share: readers, the way to the writer, counts, clock.
+//!
+//! The writer's task keeps [`Shared`], the handles keep the [`Engine`]: when the last handle is gone the queue ends,
+//! and with it the task and every connection (case 233).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::time::{Instant, SystemTime};
+
+use bytes::Bytes;
+use hyper_client_cache_core::clock::to_millis;
+use hyper_client_cache_core::storage::{CacheKey, Entry, StorageStats, frame};
+use sqlx::Row as _;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::config::SqliteConfig;
+use crate::connect::{Conn, FileSource, Source};
+use crate::error::{Fault, Result, SqliteError};
+use crate::open::{self, Opened};
+use crate::queue::{self, NewRow, Queued, Task};
+use crate::reader::{Readers, Row};
+use crate::sql::Table;
+use crate::uses::Uses;
+use crate::writer::{self, Access};
+
+/// The most bytes that head and body of one entry may have together: 64 MiB.
+///
+/// SQLite itself takes up to a gigabyte in a row; larger bodies are kept in parts long before.
+pub const MAX_ENTRY_LEN: u64 = 64 * 1024 * 1024;
+
+/// An open database. Dropped with the last handle.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    pub(crate) shared: Arc<Shared>,
+    /// `None` where the database is open for reading only.
+    queue: Option<mpsc::Sender<Queued>>,
+}
+
+/// What handles and writer share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    config: SqliteConfig,
+    path: Option<std::path::PathBuf>,
+    pub(crate) readers: Arc<Readers>,
+    pub(crate) uses: Uses,
+    closed: AtomicBool,
+    last_stamp: AtomicI64,
+    corrupt: [AtomicU64; 3],
+    evicted: [AtomicU64; 3],
+    /// Called when another process has written, before anything that was read earlier may be used again.
+    pub(crate) changes: Changes,
+    // Removed with the last owner, which is after the connections are closed.
+    _folder: Option<tempfile::TempDir>,
+}
+
+/// What is known about writes by others.
+#[derive(Debug)]
+pub(crate) struct Changes {
+    started: Instant,
+    /// Milliseconds from the start to the last look.
+    looked_at: AtomicU64,
+    pending: AtomicBool,
+}
+
+impl Engine {
+    pub(crate) async fn open(config: SqliteConfig) -> Result<Self> {
+        let runtime = tokio::runtime::Handle::try_current().map_err(|_| {
+            SqliteError::Setting("a cache must be opened inside a Tokio runtime, in which its writer lives".into())
+        })?;
+        let given = config.connect_options.is_some();
+        let (mut config, path) = config.checked()?;
+        let folder = if config.use_temp {
+            let folder = tempfile::Builder::new().prefix("http-cache-").tempdir();
+            Some(folder.map_err(SqliteError::io("no temporary folder can be made"))?)
+        } else {
+            None
+        };
+        let path = match (&folder, path) {
+            (Some(folder), Some(path)) => Some(folder.path().join(path.file_name().unwrap_or_default())),
+            (_, path) => path,
+        };
+        let source = match (&config.pool, path) {
+            (Some(pool), _) => Source::Pool(pool.clone()),
+            (None, path) => Source::File(FileSource::new(
+                &path.unwrap_or_default(),
+                config.connect_options.take().unwrap_or_default(),
+                given,
+                config.fast_save,
+                config.busy_timeout,
+            )),
+        };
+        let mut immutable = false;
+        let mut reader = None;
+        let mut access = None;
+        match &source {
+            Source::Pool(pool) => {
+                let mut connection = pool.acquire().await?;
+                open::open_lent(&mut connection, config.read_only).await?;
+                if !config.read_only {
+                    access = Some(Access::Pool(pool.clone()));
+                }
+            }
+            Source::File(file) => {
+                let opened = if config.read_only {
+                    open::open_read_only(file).await?
+                } else {
+                    open::open_writable(file).await?
+                };
+                match opened {
+                    Opened::Writable { writer, identity } => {
+                        access = Some(Access::File { source: file.clone(), connection: Some(writer), identity });
+                        // A second connection now, so that an error is one of `open`.
+                        reader = Some(Conn::Own(file.reader().await?));
+                    }
+                    Opened::ReadOnly { reader: connection, immutable: only } => {
+                        immutable = only;
+                        reader = Some(connection);
+                    }
+                }
+            }
+        }
+        let path = match &source {
+            Source::File(file) => Some(file.path.clone()),
+            Source::Pool(_) => None,
+        };
+        let readers = Arc::new(Readers::new(source, config.read_connections, immutable));
+        if let Some(reader) = reader {
+            readers.add(reader);
+        }
+        config.read_only = access.is_none();
+        let shared = Arc::new(Shared {
+            config,
+            path,
+            readers,
+            uses: Uses::default(),
+            closed: AtomicBool::new(false),
+            last_stamp: AtomicI64::new(0),
+            corrupt: Default::default(),
+            evicted: Default::default(),
+            changes: Changes { started: Instant::now(), looked_at: AtomicU64::new(0), pending: AtomicBool::new(false) },
+            _folder: folder,
+        });
+        shared.continue_order().await?;
+        let queue = access.map(|access| {
+            let (queue, tasks) = mpsc::channel(queue::CAPACITY);
+            runtime.spawn(writer::run(shared.clone(), access, tasks));
+            queue
+        });
+        Ok(Self { shared, queue })
+    }
+
+    /// The live entry under `key`.
+    pub(crate) async fn read(&self, table: Table, key: &CacheKey) -> Result<Option<Entry>> {
+        self.shared.check_open()?;
+        let generation = self.shared.readers.generation();
+        match self.shared.readers.row(table, key).await {
+            Ok(row) => Ok(row.and_then(|row| self.decode(table, key, row))),
+            Err(error) => self.after_fault(generation, error).await.map(|()| None),
+        }
+    }
+
+    /// The entry of a row: a row that does not verify is a miss, counted, and removed (S15).
+    pub(crate) fn decode(&self, table: Table, key: &CacheKey, row: Row) -> Option<Entry> {
+        let Row { block, body, used } = row;
+        let decoded = match body {
+            Some(body) => frame::unblock(&block, body),
+            None => Err(frame::FrameError::Damaged),
+        };
+        match decoded {
+            Ok(entry) if entry.is_dead(self.shared.now()) => None,
+            Ok(entry) => {
+                self.shared.used(table, *key, used);
+                Some(entry)
+            }
+            Err(error) => {
+                self.found_damaged(table, key, block, error);
+                None
+            }
+        }
+    }
+
+    /// The head of a row, under the same conditions as [`decode`](Self::decode).
+    pub(crate) fn decode_head(&self, table: Table, key: &CacheKey, block: Bytes) -> Option<Entry> {
+        match frame::unblock_head(&block) {
+            Ok(entry) => (!entry.is_dead(self.shared.now())).then_some(entry),
+            Err(error) => {
+                self.found_damaged(table, key, block, error);
+                None
+            }
+        }
+    }
+
+    /// The outcome of a task, once it is committed.
+    pub(crate) async fn submit(&self, task: Task) -> Result<u64> {
+        let outcome = self.enqueue(task).await?;
+        outcome.await.map_err(|_| self.gone())?
+    }
+
+    /// The sum of the outcomes of many tasks. All are queued, in order, before the first is waited for, so that they
+    /// share transactions. On an error each of them may or may not have happened.
+    pub(crate) async fn submit_all(&self, tasks: impl Iterator<Item = Result<Task>> + Send) -> Result<u64> {
+        self.shared.check_open()?;
+        let mut outcomes = Vec::new();
+        for task in tasks {
+            outcomes.push(self.enqueue(task?).await?);
+        }
+        let mut sum: u64 = 0;
+        for outcome in outcomes {
+            sum = sum.saturating_add(outcome.await.map_err(|_| self.gone())??);
+        }
+        Ok(sum)
+    }
+
+    async fn enqueue(&self, task: Task) -> Result<oneshot::Receiver<Result<u64>>> {
+        self.shared.check_open()?;
+        let queue = self.queue.as_ref().ok_or(SqliteError::ReadOnly)?;
+        let (reply, outcome) = oneshot::channel();
+        let queued = Queued { task, since: Instant::now(), reply: Some(reply) };
+        queue.send(queued).await.map_err(|_| self.gone())?;
+        Ok(outcome)
+    }
+
+    /// A row for `entry`, unless it is too large for any place.
+    pub(crate) fn new_row(&self, entry: Entry) -> Result<NewRow> {
+        let (len, limit) = (entry.len(), self.shared.max_entry_len());
+        if len > limit {
+            return Err(SqliteError::TooLarge { len, limit });
+        }
+        Ok(NewRow::new(entry, self.shared.stamp()))
+    }
+
+    /// A number that a statement computes from the present moment.
+    pub(crate) async fn number(&self, text: sqlx::SqlStr) -> Result<u64> {
+        self.shared.check_open()?;
+        let generation = self.shared.readers.generation();
+        let read = async {
+            let mut lease = self.shared.readers.lease().await?;
+            let query = sqlx::query(text).bind(to_millis(self.shared.now()));
+            let row = query.fetch_optional(lease.sqlite()?).await?;
+            let number: i64 = row.map(|row| row.try_get(0)).transpose()?.unwrap_or(0);
+            Ok(u64::try_from(number).unwrap_or(0))
+        };
+        match read.await {
+            Ok(number) => Ok(number),
+            Err(error) => self.after_fault(generation, error).await.map(|()| 0),
+        }
+    }
+
+    /// `Ok` where the file was damaged and is replaced by now, so that what was asked is not there; the error otherwise.
+    pub(crate) async fn after_fault(&self, generation: u64, error: SqliteError) -> Result<()> {
+        if error.fault() != Some(Fault::Corrupt) {
+            return Err(error);
+        }
+        match self.submit(Task::Damaged(generation)).await {
+            Ok(_) => Ok(()),
+            Err(SqliteError::ReadOnly) => Err(error),
+            Err(other) => Err(other),
+        }
+    }
+
+    pub(crate) async fn close(&self) -> Result<()> {
+        let first = !self.shared.closed.swap(true, Ordering::AcqRel);
+        for connection in self.shared.readers.close() {
+            connection.close().await;
+        }
+        let Some(queue) = &self.queue else { return Ok(()) };
+        let (reply, done) = oneshot::channel();
+        let queued = Queued { task: Task::Close, since: Instant::now(), reply: Some(reply) };
+        if queue.send(queued).await.is_err() || !first {
+            // Closed before, or its runtime has ended.
+            return Ok(());
+        }
+        done.await.unwrap_or(Ok(0)).map(drop)
+    }
+
+    /// Whether nobody else has written since what is kept in memory was read, as far as is known: looked at not longer
+    /// ago than `patience`. Where it was, a look is begun that does not hold up the caller.
+    pub(crate) fn is_current(&self, patience: std::time::Duration) -> bool {
+        let changes = &self.shared.changes;
+        let now = changes.elapsed();
+        let age = now.saturating_sub(changes.looked_at.load(Ordering::Acquire));
+        if u128::from(age) <= patience.as_millis() {
+            return true;
+        }
+        if let Some(queue) = &self.queue
+            && !changes.pending.swap(true, Ordering::AcqRel)
+        {
+            let queued = Queued { task: Task::LookForChanges, since: Instant::now(), reply: None };
+            if queue.try_send(queued).is_err() {
+                changes.pending.store(false, Ordering::Release);
+            }
+        }
+        false
+    }
+
+    /// The database's file, where it is one of our own.
+    pub(crate) fn path(&self) -> Option<std::path::PathBuf> {
+        self.shared.path.clone()
+    }
+
+    fn found_damaged(&self, table: Table, key: &CacheKey, block: Bytes, error: frame::FrameError) {
+        self.shared.count_corrupt(table);
+        if error == frame::FrameError::Newer {
+            return;
+        }
+        if let Some(queue) = &self.queue {
+            // Not waited for; a full queue leaves it to the next reader.
+            let task = Task::DropDamaged(table, *key, block);
+            drop(queue.try_send(Queued { task, since: Instant::now(), reply: None }));
+        }
+    }
+
+    fn gone(&self) -> SqliteError {
+        if self.shared.is_closed() { SqliteError::Closed } else { SqliteError::WriterGone }
+    }
+}
+
+impl Shared {
+    pub(crate) fn now(&self) -> SystemTime {
+        self.config.clock.now()
+    }
+
+    pub(crate) const fn max_bytes(&self) -> Option<u64> {
+        self.config.max_bytes
+    }
+
+    /// The most bytes of one entry: the setting, or what fits into the bound.
+    pub(crate) fn max_entry_len(&self) -> u64 {
+        let fits = self.config.max_bytes.map_or(u64::MAX, |limit| limit.saturating_sub(queue::ENTRY_OVERHEAD));
+        self.config.max_entry_len.min(fits)
+    }
+
+    pub(crate) const fn config(&self) -> &SqliteConfig {
+        &self.config
+    }
+
+    /// The next place in the order of use: the time in microseconds where that is later than every place before, so
+    /// that the order also holds between processes, and one more than the last where the clock stands still.
+    pub(crate) fn stamp(&self) -> i64 {
+        let now = to_millis(self.now()).saturating_mul(1000);
+        let next = |last: i64| now.max(last.saturating_add(1));
+        let previous = self.last_stamp.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(next(last)));
+        previous.map_or(now, next)
+    }
+
+    pub(crate) fn used(&self, table: Table, key: CacheKey, before: i64) {
+        // What has no bound is never evicted; parts go with their head.
+        if self.config.max_bytes.is_none() || self.config.read_only || table == Table::Bodies {
+            return;
+        }
+        // Already the last: nothing to remember.
+        if before < self.last_stamp.load(Ordering::Relaxed) {
+            self.uses.remember(table, key, self.stamp());
+        }
+    }
+
+    /// What others may have changed is forgotten wherever it is kept in memory.
+    pub(crate) fn forget(&self) {}
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn check_open(&self) -> Result<()> {
+        if self.is_closed() { Err(SqliteError::Closed) } else { Ok(()) }
+    }
+
+    pub(crate) fn stats(&self, table: Table) -> StorageStats {
+        StorageStats::new(
+            of(&self.corrupt, table).load(Ordering::Relaxed),
+            of(&self.evicted, table).load(Ordering::Relaxed),
+        )
+    }
+
+    pub(crate) fn count_corrupt(&self, table: Table) {
+        of(&self.corrupt, table).fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_evicted(&self, table: Table, entries: u64) {
+        of(&self.evicted, table).fetch_add(entries, Ordering::Relaxed);
+    }
+
+    /// The order of use goes on where an earlier process left it, even if its clock was ahead.
+    async fn continue_order(&self) -> Result<()> {
+        let text = "SELECT max(coalesce((SELECT max(used) FROM responses), 0), \
+                    coalesce((SELECT max(used) FROM redirects), 0))";
+        let mut lease = self.readers.lease().await?;
+        let row = sqlx::query(text).fetch_one(lease.sqlite()?).await?;
+        self.last_stamp.store(row.try_get(0)?, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+impl Changes {
+    /// Notes that somebody looked at this moment.
+    pub(crate) fn looked(&self, at: u64) {
+        self.looked_at.store(at, Ordering::Release);
+        self.pending.store(false, Ordering::Release);
+    }
+
+    /// Milliseconds since the database was opened.
+    pub(crate) fn elapsed(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+fn of(counters: &[AtomicU64; 3], table: Table) -> &AtomicU64 {
+    let [responses, redirects, bodies] = counters;
+    match table {
+        Table::Responses => responses,
+        Table::Redirects => redirects,
+        Table::Bodies => bodies,
+    }
+}

@@ -1,0 +1,120 @@
+//! Making room: what is dead first, then the least recently used, each with the parts of its body.
+//!
+//! Parts are never judged by themselves: a head whose parts are gone would be an error to whoever reads it. Parts
+//! without a head are on their way to one, or are collected by `delete_expired`.
+
+use hyper_client_cache_core::cache::codec;
+use hyper_client_cache_core::clock::to_millis;
+use hyper_client_cache_core::storage::{CacheKey, frame};
+use sqlx::Row as _;
+
+use crate::batch::{Batch, added};
+use crate::error::{Result, SqliteError};
+use crate::queue::Task;
+use crate::sql::{MAX_ROWS, Table};
+
+/// A bound from which on a little more is removed than needed, so that not every write has to remove something.
+const LARGE: u64 = 64 * 1024 * 1024;
+
+/// Removes entries until `incoming` more bytes fit; says which tasks have to be refused because they never will.
+pub(crate) async fn make_room(
+    batch: &mut Batch<'_>,
+    tasks: &[&Task],
+    incoming: u64,
+) -> Result<Vec<(usize, SqliteError)>> {
+    let Some(limit) = batch.shared.max_bytes() else { return Ok(Vec::new()) };
+    let slack = if limit >= LARGE { limit / 256 } else { 0 };
+    let target = limit.saturating_sub(slack);
+    let now = to_millis(batch.shared.now());
+    for table in Table::ALL {
+        while over(batch, incoming, target) && batch.expire(table, now).await? > 0 {
+            *batch.totals = batch.read_totals().await?;
+        }
+    }
+    while over(batch, incoming, target) {
+        if !evict_some(batch, incoming, target).await? {
+            break;
+        }
+        *batch.totals = batch.read_totals().await?;
+    }
+    Ok(refuse(batch, tasks, incoming, limit))
+}
+
+fn over(batch: &Batch<'_>, incoming: u64, target: u64) -> bool {
+    batch.totals.charge().saturating_add(incoming) > target
+}
+
+/// Removes the least recently used heads that are needed, at most [`MAX_ROWS`]; `false` where none is left.
+async fn evict_some(batch: &mut Batch<'_>, incoming: u64, target: u64) -> Result<bool> {
+    let mut excess = batch.totals.charge().saturating_add(incoming).saturating_sub(target);
+    let mut candidates = Vec::new();
+    for table in [Table::Responses, Table::Redirects] {
+        let query = sqlx::query(table.oldest()).bind(i64::try_from(MAX_ROWS).unwrap_or(1));
+        for row in query.fetch_all(&mut *batch.connection).await? {
+            let len: i64 = row.try_get(1)?;
+            let used: i64 = row.try_get(2)?;
+            let key: String = row.try_get(0)?;
+            let block: Vec<u8> = row.try_get(3)?;
+            candidates.push((used, table, key, u64::try_from(len).unwrap_or(0), block));
+        }
+    }
+    candidates.sort_by_key(|(used, ..)| *used);
+    let mut chosen: [Vec<CacheKey>; 2] = [Vec::new(), Vec::new()];
+    let mut parts = Vec::new();
+    let mut went = false;
+    for (_, table, key, len, block) in candidates.into_iter().take(MAX_ROWS) {
+        if excess == 0 {
+            break;
+        }
+        let [responses, redirects] = &mut chosen;
+        let Ok(key) = CacheKey::new(&key) else {
+            // Not written by us, so that no key of ours ever finds it.
+            let rows = sqlx::query(table.delete(1)).bind(key).fetch_all(&mut *batch.connection).await?;
+            batch.count_removed(table, &rows).await?;
+            went = true;
+            continue;
+        };
+        match table {
+            Table::Redirects => redirects.push(key),
+            _ => responses.push(key),
+        }
+        parts.extend(parts_of(block));
+        excess = excess.saturating_sub(len.saturating_add(crate::ENTRY_OVERHEAD));
+    }
+    let [responses, redirects] = chosen;
+    for (table, keys) in [(Table::Responses, responses), (Table::Redirects, redirects)] {
+        let removed = batch.delete_keys(table, &keys).await?;
+        went |= !removed.is_empty();
+        batch.shared.count_evicted(table, removed.iter().filter(|(_, live)| *live).count() as u64);
+    }
+    for (after, before) in parts {
+        let query = sqlx::query(Table::Bodies.delete_range()).bind(after).bind(before);
+        let rows = query.fetch_all(&mut *batch.connection).await?;
+        batch.count_removed(Table::Bodies, &rows).await?;
+    }
+    Ok(went)
+}
+
+/// Between which keys the parts of a head's body lie.
+fn parts_of(block: Vec<u8>) -> Option<(String, String)> {
+    let stored = codec::decode(frame::unblock_head(&block.into()).ok()?)?;
+    let id = stored.record.parts_id()?;
+    let owner = stored.record.key();
+    // `.` follows `-`, and no key has it.
+    Some((format!("{owner}-{id}-"), format!("{owner}-{id}.")))
+}
+
+/// The tasks that do not fit although everything that may go has gone: the last ones first.
+fn refuse(batch: &Batch<'_>, tasks: &[&Task], incoming: u64, limit: u64) -> Vec<(usize, SqliteError)> {
+    let mut excess = batch.totals.charge().saturating_add(incoming).saturating_sub(limit);
+    let mut refused = Vec::new();
+    for (at, task) in tasks.iter().enumerate().rev() {
+        if excess == 0 {
+            break;
+        }
+        let (Task::Write(..), len @ 1..) = (task, added(task)) else { continue };
+        excess = excess.saturating_sub(len);
+        refused.push((at, SqliteError::TooLarge { len, limit }));
+    }
+    refused
+}

@@ -1,0 +1,243 @@
+//! From a cache's name to a file that only its owner can read.
+//!
+//! [`resolve`] turns the name into a path; [`prepare`] makes folders and file before SQLite sees them, because SQLite
+//! would create the file with whatever the umask allows and follow a symbolic link that somebody planted.
+//! The journal files take their permissions from the database file.
+//!
+//! An existing database is never opened and closed here: closing any descriptor of a file drops the locks that SQLite
+//! holds on it in this process (<https://www.sqlite.org/howtocorrupt.html>, section 2.2).
+
+use std::fs::{self, Metadata};
+use std::io::ErrorKind as IoKind;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Result, SqliteError};
+
+/// The file name that is used where no name was given.
+const DEFAULT_NAME: &str = "http-cache.sqlite";
+
+/// The longest path that SQLite's file layer takes, with room for the `-journal` suffix.
+const MAX_PATH: usize = 500;
+
+/// `http-cache.sqlite` in the user's cache folder.
+pub(crate) fn default_path() -> Result<PathBuf> {
+    use etcetera::BaseStrategy;
+    let dirs = etcetera::base_strategy::choose_native_strategy().map_err(|_| {
+        SqliteError::Setting("the user's cache folder is not known (no home folder): give the cache a path".to_owned())
+    })?;
+    Ok(dirs.cache_dir().join(DEFAULT_NAME))
+}
+
+/// Expands `~` and adds `.sqlite` where there is no extension.
+pub(crate) fn resolve(name: &Path) -> Result<PathBuf> {
+    let mut path = match name.strip_prefix("~") {
+        Ok(rest) if rest.as_os_str().is_empty() => return Err(SqliteError::path(name, "this names no file")),
+        Ok(rest) => std::env::home_dir()
+            .filter(|home| !home.as_os_str().is_empty())
+            .ok_or_else(|| SqliteError::path(name, "`~` cannot be expanded because there is no home folder"))?
+            .join(rest),
+        Err(_) => name.to_owned(),
+    };
+    if path.file_name().is_none() {
+        return Err(SqliteError::path(name, "this names no file"));
+    }
+    let Some(text) = path.to_str() else {
+        return Err(SqliteError::path(name, "SQLite needs a path in UTF-8"));
+    };
+    if text.contains('\0') {
+        return Err(SqliteError::Setting("the path contains a NUL character".to_owned()));
+    }
+    // With SQLITE_OPEN_URI, which the driver sets, a relative `file:` path would be read as a URI.
+    if text.starts_with("file:") {
+        return Err(SqliteError::path(name, "give a path or a `sqlite://` URL instead of a `file:` URI"));
+    }
+    if path.extension().is_none() {
+        path.set_extension("sqlite");
+    }
+    let path = std::path::absolute(&path).map_err(SqliteError::io("the working folder is not known"))?;
+    if path.as_os_str().len() > MAX_PATH {
+        return Err(SqliteError::path(&path, format!("the path is longer than {MAX_PATH} bytes")));
+    }
+    Ok(path)
+}
+
+/// What was found at the path of the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// Nothing was there; an empty file is there now.
+    New,
+    /// A file was there.
+    Existing,
+    /// A file is there and may only be read.
+    NotWritable,
+}
+
+/// Makes what is missing and refuses what is not safe. `create`: whether a missing file may be made.
+pub(crate) fn prepare(path: &Path, create: bool) -> Result<Found> {
+    let folder = path.parent().ok_or_else(|| SqliteError::path(path, "this names no file"))?;
+    if create {
+        make_folders(folder).map_err(|error| SqliteError::path(folder, format!("cannot be made: {error}")))?;
+    }
+    check_folder(folder)?;
+    for suffix in ["", "-wal", "-shm", "-journal"] {
+        let file = with_suffix(path, suffix);
+        let Some(found) = metadata(&file)? else { continue };
+        if found.file_type().is_symlink() {
+            return Err(SqliteError::path(&file, "this is a symbolic link, which is not followed: name its target"));
+        }
+        if !found.is_file() {
+            return Err(SqliteError::path(&file, "this is not a file"));
+        }
+    }
+    match metadata(path)? {
+        Some(found) if create && found.permissions().readonly() => Ok(Found::NotWritable),
+        Some(_) => Ok(Found::Existing),
+        None if create => create_private(path),
+        None => Err(SqliteError::path(path, "there is no such file, and a cache opened for reading makes none")),
+    }
+}
+
+/// `path` with something at the end of its file name.
+pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut text = path.as_os_str().to_owned();
+    text.push(suffix);
+    text.into()
+}
+
+/// Takes everybody else's rights away from a database that is ours. Best effort: it may be somebody else's file.
+pub(crate) fn restrict(path: &Path) {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        for suffix in ["", "-wal", "-shm"] {
+            let file = with_suffix(path, suffix);
+            if let Ok(Some(found)) = metadata(&file)
+                && found.is_file()
+                && found.permissions().mode() & 0o077 != 0
+            {
+                drop(fs::set_permissions(&file, fs::Permissions::from_mode(0o600)));
+            }
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = path;
+}
+
+/// What tells the file at a path from another one that takes its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Identity {
+    device: u64,
+    inode: u64,
+}
+
+/// The identity of the file at `path`; `None` where there is none. Constant where the platform has no such thing.
+pub(crate) fn identity(path: &Path) -> Option<Identity> {
+    let found = fs::symlink_metadata(path).ok()?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        Some(Identity { device: found.dev(), inode: found.ino() })
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = found;
+        Some(Identity { device: 0, inode: 0 })
+    }
+}
+
+fn metadata(path: &Path) -> Result<Option<Metadata>> {
+    match fs::symlink_metadata(path) {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind() == IoKind::NotFound => Ok(None),
+        Err(error) => Err(SqliteError::path(path, format!("cannot be looked at: {error}"))),
+    }
+}
+
+/// Makes each missing folder for the owner alone, whatever the umask.
+fn make_folders(folder: &Path) -> std::io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = folder.parent() {
+        make_folders(parent)?;
+    }
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::DirBuilderExt;
+        builder.mode(0o700);
+    }
+    match builder.create(folder) {
+        // Another process may have been faster.
+        Err(error) if error.kind() == IoKind::AlreadyExists && folder.is_dir() => Ok(()),
+        other => other,
+    }
+}
+
+/// Refuses a folder in which others could put a file of their own in place of ours.
+fn check_folder(folder: &Path) -> Result<()> {
+    let found = fs::metadata(folder).map_err(|error| SqliteError::path(folder, format!("cannot be used: {error}")))?;
+    if !found.is_dir() {
+        return Err(SqliteError::path(folder, "this is not a folder"));
+    }
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let user = rustix::process::geteuid().as_raw();
+        let mode = found.mode();
+        let sticky = mode & 0o1000 != 0;
+        // A folder of the system (/tmp, /var/cache) is no threat where others cannot replace our file.
+        if found.uid() != user && found.uid() != 0 {
+            return Err(SqliteError::path(folder, "the folder belongs to another user: choose one of your own"));
+        }
+        if mode & 0o022 != 0 && !sticky {
+            return Err(SqliteError::path(
+                folder,
+                "other users may write to this folder: take the right away (chmod go-w) or choose another",
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn create_private(path: &Path) -> Result<Found> {
+    let mut options = fs::OpenOptions::new();
+    // `create_new` is O_EXCL, which also does not follow a symbolic link.
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.mode(0o600);
+    }
+    match options.open(path) {
+        Ok(_) => Ok(Found::New),
+        Err(error) if error.kind() == IoKind::AlreadyExists => Ok(Found::Existing),
+        Err(error) => Err(SqliteError::path(path, format!("cannot be made: {error}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_without_extension_gets_one() {
+        assert!(resolve(Path::new("/x/demo")).unwrap().ends_with("x/demo.sqlite"));
+        assert!(resolve(Path::new("/x/demo.db")).unwrap().ends_with("x/demo.db"));
+    }
+
+    #[test]
+    fn a_tilde_is_the_home_folder_only_at_the_beginning() {
+        let home = std::env::home_dir().unwrap();
+        assert_eq!(resolve(Path::new("~/a.db")).unwrap(), home.join("a.db"));
+        assert!(resolve(Path::new("/x/~/a.db")).unwrap().ends_with("~/a.db"));
+        assert!(resolve(Path::new("~user/a.db")).unwrap().ends_with("~user/a.db"));
+    }
+
+    #[test]
+    fn a_name_without_a_file_is_refused() {
+        for bad in ["", "/", "..", "~", "file:x.db", &"x/".repeat(400)] {
+            assert!(resolve(Path::new(bad)).is_err(), "{bad}");
+        }
+    }
+}

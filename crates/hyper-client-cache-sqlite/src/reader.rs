@@ -1,0 +1,346 @@
+//! Reading: a few read-only connections, and the gathering of reads that find none idle.
+//!
+//! A read that finds a connection idle runs its own select on it, without any other task.
+//! One that finds none waits in a queue; a connection that becomes free is handed to the first who waits, and that one
+//! reads for all of them with one `IN (..)` statement. Whoever is dropped while it reads for others only makes those
+//! ask again; a connection comes back whatever happens to its holder, because its [`Lease`] does that when dropped.
+
+use std::collections::{HashMap, VecDeque};
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use hyper_client_cache_core::storage::CacheKey;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use sqlx::{Row as _, Sqlite, ValueRef};
+use tokio::sync::oneshot;
+
+use crate::connect::{Conn, Source};
+use crate::error::{Result, SqliteError};
+use crate::sql::{MAX_ROWS, Table};
+
+/// A body over this many bytes stays in SQLite's own allocation instead of being copied once more.
+const COPY_LIMIT: usize = 16 * 1024;
+
+/// A row as it was found.
+#[derive(Clone, Debug)]
+pub(crate) struct Row {
+    pub(crate) block: Bytes,
+    /// `None` where it is absurdly long.
+    pub(crate) body: Option<Bytes>,
+    pub(crate) used: i64,
+}
+
+/// The connections that read.
+#[derive(Debug)]
+pub(crate) struct Readers {
+    state: Mutex<State>,
+    limit: usize,
+}
+
+#[derive(Debug)]
+struct State {
+    source: Source,
+    immutable: bool,
+    /// Counts how often the file was replaced; a connection of an earlier count is not used again.
+    generation: u64,
+    closed: bool,
+    /// How many connections there are or are being made.
+    open: usize,
+    idle: Vec<Conn>,
+    waiting: VecDeque<Waiter>,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    /// What is wanted; `None`: a connection.
+    want: Option<(Table, CacheKey)>,
+    reply: oneshot::Sender<Reply>,
+}
+
+#[derive(Debug)]
+enum Reply {
+    /// Somebody read it.
+    Row(Result<Option<Row>>),
+    /// Use this connection, for yourself and for who else waits.
+    Lead(Lease),
+    /// There is room for one more connection, or the readers are closed: ask again.
+    Again,
+}
+
+impl Readers {
+    pub(crate) fn new(source: Source, limit: usize, immutable: bool) -> Self {
+        let state = State {
+            source,
+            immutable,
+            generation: 0,
+            closed: false,
+            open: 0,
+            idle: Vec::with_capacity(limit),
+            waiting: VecDeque::new(),
+        };
+        Self { state: Mutex::new(state), limit }
+    }
+
+    /// The row under `key`.
+    pub(crate) async fn row(self: &Arc<Self>, table: Table, key: &CacheKey) -> Result<Option<Row>> {
+        loop {
+            match self.acquire(Some((table, *key))).await? {
+                Acquired::Row(row) => return row,
+                Acquired::Lease { mut lease, leads: false } => return lease.read_one(table, key).await,
+                Acquired::Lease { mut lease, leads: true } => return self.lead(&mut lease, table, key).await,
+                Acquired::Again => {}
+            }
+        }
+    }
+
+    /// A connection for whatever takes more than one row.
+    pub(crate) async fn lease(self: &Arc<Self>) -> Result<Lease> {
+        loop {
+            match self.acquire(None).await? {
+                Acquired::Lease { lease, .. } => return Ok(lease),
+                Acquired::Row(_) | Acquired::Again => {}
+            }
+        }
+    }
+
+    /// Adds a connection that was opened elsewhere.
+    pub(crate) fn add(&self, connection: Conn) {
+        let mut state = self.lock();
+        state.open = state.open.saturating_add(1);
+        state.idle.push(connection);
+    }
+
+    /// Lets go of the file: connections in use end with their use. Those that were idle are returned, to be closed.
+    pub(crate) fn retire(&self) -> Vec<Conn> {
+        let mut state = self.lock();
+        state.generation = state.generation.wrapping_add(1);
+        let idle = mem::take(&mut state.idle);
+        state.open = state.open.saturating_sub(idle.len());
+        idle
+    }
+
+    /// As [`retire`](Self::retire), and every later read is refused.
+    pub(crate) fn close(&self) -> Vec<Conn> {
+        let waiting = {
+            let mut state = self.lock();
+            state.closed = true;
+            mem::take(&mut state.waiting)
+        };
+        for waiter in waiting {
+            drop(waiter.reply.send(Reply::Again));
+        }
+        self.retire()
+    }
+
+    /// Which file the connections read: changes when it is replaced.
+    pub(crate) fn generation(&self) -> u64 {
+        self.lock().generation
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn acquire(self: &Arc<Self>, want: Option<(Table, CacheKey)>) -> Result<Acquired> {
+        enum Turn {
+            Use(Lease),
+            Connect(Lease, Source, bool),
+            Wait(oneshot::Receiver<Reply>),
+        }
+        let turn = {
+            let mut state = self.lock();
+            if state.closed {
+                return Err(SqliteError::Closed);
+            }
+            let generation = state.generation;
+            let lease = |connection| Lease { connection, generation, readers: Some(self.clone()) };
+            if let Some(connection) = state.idle.pop() {
+                Turn::Use(lease(Some(connection)))
+            } else if state.open < self.limit {
+                // A lease without a connection keeps the place, and gives it back where the attempt fails or is dropped.
+                state.open = state.open.saturating_add(1);
+                Turn::Connect(lease(None), state.source.clone(), state.immutable)
+            } else {
+                let (reply, answer) = oneshot::channel();
+                state.waiting.push_back(Waiter { want, reply });
+                Turn::Wait(answer)
+            }
+        };
+        Ok(match turn {
+            Turn::Use(lease) => Acquired::Lease { lease, leads: false },
+            Turn::Connect(mut lease, source, immutable) => {
+                let connection = match source {
+                    Source::File(file) if immutable => Conn::Own(file.immutable_reader().await?),
+                    Source::File(file) => Conn::Own(file.reader().await?),
+                    Source::Pool(pool) => Conn::Lent(pool.acquire().await?),
+                };
+                lease.connection = Some(connection);
+                Acquired::Lease { lease, leads: false }
+            }
+            Turn::Wait(answer) => match answer.await {
+                Ok(Reply::Row(row)) => Acquired::Row(row),
+                Ok(Reply::Lead(lease)) => Acquired::Lease { lease, leads: true },
+                Ok(Reply::Again) | Err(_) => Acquired::Again,
+            },
+        })
+    }
+
+    /// Reads for oneself and for all who wait.
+    async fn lead(&self, lease: &mut Lease, table: Table, key: &CacheKey) -> Result<Option<Row>> {
+        let others = self.take_waiting();
+        if others.is_empty() {
+            return lease.read_one(table, key).await;
+        }
+        let mut own = Ok(None);
+        let mut others = others;
+        for of in Table::ALL {
+            let group: Vec<_> = others.extract_if(.., |(waiting, _, _)| *waiting == of).collect();
+            let mut keys: Vec<CacheKey> = group.iter().map(|(_, key, _)| *key).collect();
+            if of == table {
+                keys.push(*key);
+            }
+            if keys.is_empty() {
+                continue;
+            }
+            let found = lease.read_many(of, &keys).await;
+            if of == table {
+                own = found.as_ref().map(|rows| rows.get(key).cloned()).map_err(Clone::clone);
+            }
+            for (_, key, reply) in group {
+                let row = found.as_ref().map(|rows| rows.get(&key).cloned()).map_err(Clone::clone);
+                drop(reply.send(Reply::Row(row)));
+            }
+        }
+        own
+    }
+
+    fn take_waiting(&self) -> Vec<(Table, CacheKey, oneshot::Sender<Reply>)> {
+        let mut state = self.lock();
+        let mut taken = Vec::new();
+        let mut kept = VecDeque::new();
+        while let Some(Waiter { want, reply }) = state.waiting.pop_front() {
+            match want {
+                Some((table, key)) if taken.len() < MAX_ROWS.saturating_sub(1) => {
+                    if !reply.is_closed() {
+                        taken.push((table, key, reply));
+                    }
+                }
+                _ => kept.push_back(Waiter { want, reply }),
+            }
+        }
+        state.waiting = kept;
+        taken
+    }
+}
+
+enum Acquired {
+    Row(Result<Option<Row>>),
+    Lease { lease: Lease, leads: bool },
+    Again,
+}
+
+/// A connection for a while.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    connection: Option<Conn>,
+    generation: u64,
+    /// Taken only where the connection was passed on.
+    readers: Option<Arc<Readers>>,
+}
+
+impl Lease {
+    /// The connection; an error where it is gone, which it is not before the lease is dropped.
+    pub(crate) fn sqlite(&mut self) -> Result<&mut SqliteConnection> {
+        self.connection.as_mut().map(Conn::sqlite).ok_or(SqliteError::Closed)
+    }
+
+    /// Which file this reads.
+    pub(crate) const fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    async fn read_one(&mut self, table: Table, key: &CacheKey) -> Result<Option<Row>> {
+        let query = sqlx::query(table.read()).bind(key.to_string());
+        match query.fetch_optional(self.sqlite()?).await? {
+            Some(row) => Ok(Some(Row::new(row)?)),
+            None => Ok(None),
+        }
+    }
+
+    /// The rows under at most [`MAX_ROWS`] keys.
+    pub(crate) async fn read_many(&mut self, table: Table, keys: &[CacheKey]) -> Result<HashMap<CacheKey, Row>> {
+        let mut query = sqlx::query::<Sqlite>(table.read_many(keys.len()));
+        for key in keys {
+            query = query.bind(key.to_string());
+        }
+        let rows = query.fetch_all(self.sqlite()?).await?;
+        let mut found = HashMap::with_capacity(rows.len());
+        for row in rows {
+            let key = row.try_get::<&str, _>(3)?;
+            if let Ok(key) = CacheKey::new(key) {
+                found.insert(key, Row::new(row)?);
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let Some(readers) = self.readers.take() else { return };
+        let mut connection = self.connection.take();
+        let mut state = readers.lock();
+        let usable = connection
+            .as_ref()
+            .is_some_and(|connection| !state.closed && state.generation == self.generation && !connection.is_lent());
+        if !usable {
+            state.open = state.open.saturating_sub(1);
+            // Whoever waits may make a new one.
+            while let Some(waiter) = state.waiting.pop_front() {
+                if waiter.reply.send(Reply::Again).is_ok() {
+                    break;
+                }
+            }
+            drop(state);
+            drop(connection);
+            return;
+        }
+        while let Some(waiter) = state.waiting.pop_front() {
+            let lease =
+                Self { connection: connection.take(), generation: self.generation, readers: Some(readers.clone()) };
+            match waiter.reply.send(Reply::Lead(lease)) {
+                Err(Reply::Lead(mut refused)) => {
+                    connection = refused.connection.take();
+                    // So that its own drop does nothing: the lock is held here.
+                    refused.readers = None;
+                }
+                _ => return,
+            }
+        }
+        state.idle.extend(connection);
+    }
+}
+
+impl Row {
+    fn new(row: SqliteRow) -> Result<Self> {
+        let used = row.try_get(2)?;
+        let block = Bytes::copy_from_slice(row.try_get::<&[u8], _>(0)?);
+        let body = if row.try_get_raw(1)?.is_null() {
+            None
+        } else {
+            let bytes = row.try_get::<&[u8], _>(1)?;
+            Some(if bytes.len() <= COPY_LIMIT { Bytes::copy_from_slice(bytes) } else { Bytes::from_owner(BodyOf(row)) })
+        };
+        Ok(Self { block, body, used })
+    }
+}
+
+/// Keeps a row for the sake of its body.
+struct BodyOf(SqliteRow);
+
+impl AsRef<[u8]> for BodyOf {
+    fn as_ref(&self) -> &[u8] {
+        self.0.try_get::<&[u8], _>(1).unwrap_or_default()
+    }
+}

@@ -1,0 +1,192 @@
+//! The tables, how they are made, and how a file is recognised as ours.
+//!
+//! A database is ours when its application id says so and its schema is, to the letter, the one that we make: no
+//! trigger, no view, no further table, because a file may have been put there by somebody else (case 111).
+//! `PRAGMA user_version` is the version of the schema; a step per version leads from each to the next, all in one
+//! transaction, so that a killed migration never happened and the second of two processes finds nothing to do.
+
+use sqlx::sqlite::SqliteConnection;
+use sqlx::{Row, SqlStr};
+
+use crate::error::{Fault, Result, SqliteError};
+
+/// `hcc1` in ASCII: what `file(1)` and we recognise the database by.
+pub(crate) const APPLICATION_ID: i64 = 0x6863_6331;
+
+/// The schema that this code reads and writes.
+pub(crate) const VERSION: i64 = 1;
+
+/// Statements that lead from the version that is their index to the next.
+const STEPS: [&[&str]; VERSION as usize] = [&OBJECTS_SQL];
+
+/// The objects of the current version, as SQLite keeps their text.
+///
+/// Rows keep a row id, because entries are large: in a table without, large rows would sit in the key's own B-tree and
+/// leave four of them to a page. The deadline's index covers `len`, so that counting the dead reads no row.
+const OBJECTS_SQL: [&str; 9] = [
+    "CREATE TABLE usage (store TEXT NOT NULL PRIMARY KEY, entries INTEGER NOT NULL, bytes INTEGER NOT NULL) STRICT, \
+     WITHOUT ROWID",
+    "CREATE TABLE responses (key TEXT NOT NULL PRIMARY KEY, retain_until INTEGER, len INTEGER NOT NULL, used INTEGER \
+     NOT NULL, block BLOB NOT NULL, body BLOB NOT NULL) STRICT",
+    "CREATE TABLE redirects (key TEXT NOT NULL PRIMARY KEY, retain_until INTEGER, len INTEGER NOT NULL, used INTEGER \
+     NOT NULL, block BLOB NOT NULL, body BLOB NOT NULL) STRICT",
+    "CREATE TABLE bodies (key TEXT NOT NULL PRIMARY KEY, retain_until INTEGER, len INTEGER NOT NULL, used INTEGER \
+     NOT NULL, block BLOB NOT NULL, body BLOB NOT NULL) STRICT",
+    "CREATE INDEX responses_deadline ON responses (retain_until, len) WHERE retain_until IS NOT NULL",
+    "CREATE INDEX redirects_deadline ON redirects (retain_until, len) WHERE retain_until IS NOT NULL",
+    "CREATE INDEX bodies_deadline ON bodies (retain_until, len) WHERE retain_until IS NOT NULL",
+    "CREATE INDEX responses_used ON responses (used)",
+    "CREATE INDEX redirects_used ON redirects (used)",
+];
+
+/// One row of counters for each table.
+const COUNTERS_SQL: &str =
+    "INSERT OR IGNORE INTO usage VALUES ('responses', 0, 0), ('redirects', 0, 0), ('bodies', 0, 0)";
+
+/// What a database turned out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Ours and current.
+    Ours,
+    /// Empty, or ours and of an older version: to be brought to the current one.
+    Older,
+    /// Ours, of a version that we do not know.
+    Newer(i64),
+    /// Somebody else's.
+    Foreign,
+    /// It says that it is ours, and its schema is not: damaged or hostile.
+    Broken,
+}
+
+/// Refuses a library that can corrupt a database in WAL mode (case 140).
+pub(crate) async fn check_library(connection: &mut SqliteConnection) -> Result<()> {
+    let version: String = sqlx::query_scalar("SELECT sqlite_version()").fetch_one(connection).await?;
+    if is_safe(&version) { Ok(()) } else { Err(SqliteError::OldLibrary { version }) }
+}
+
+/// Looks at a database without changing it.
+pub(crate) async fn judge(connection: &mut SqliteConnection) -> Result<Verdict> {
+    let application: i64 = sqlx::query_scalar("PRAGMA application_id").fetch_one(&mut *connection).await?;
+    let version: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut *connection).await?;
+    if application == APPLICATION_ID && version > VERSION {
+        return Ok(Verdict::Newer(version));
+    }
+    let found = objects(connection).await?;
+    Ok(match (application, version) {
+        (APPLICATION_ID, VERSION) if is_current(&found) => Verdict::Ours,
+        (APPLICATION_ID, VERSION) => Verdict::Broken,
+        (APPLICATION_ID, 1..) => Verdict::Older,
+        // A file that was made and then left, perhaps because the process was killed.
+        (APPLICATION_ID | 0, 0) if found.is_empty() => Verdict::Older,
+        (APPLICATION_ID, _) => Verdict::Broken,
+        _ => Verdict::Foreign,
+    })
+}
+
+/// Brings an empty or older database to the current version.
+pub(crate) async fn migrate(connection: &mut SqliteConnection) -> Result<()> {
+    begin_patiently(connection).await?;
+    match apply_steps(connection).await {
+        Ok(()) => sqlx::query("COMMIT").execute(connection).await.map(drop).map_err(SqliteError::from),
+        Err(error) => {
+            drop(sqlx::query("ROLLBACK").execute(connection).await);
+            Err(error)
+        }
+    }
+}
+
+async fn apply_steps(connection: &mut SqliteConnection) -> Result<()> {
+    // Asked again under the lock: another process may have been faster.
+    let version: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut *connection).await?;
+    let done = usize::try_from(version).unwrap_or(0);
+    for step in STEPS.iter().skip(done) {
+        for text in *step {
+            sqlx::query(*text).execute(&mut *connection).await?;
+        }
+    }
+    if done < STEPS.len() {
+        sqlx::query(COUNTERS_SQL).execute(&mut *connection).await?;
+        // Both are part of the transaction. The texts are constants, because a pragma takes no parameter.
+        sqlx::query("PRAGMA application_id = 1751343921").execute(&mut *connection).await?;
+        sqlx::query("PRAGMA user_version = 1").execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// The write lock, however many processes open the same new file at once.
+async fn begin_patiently(connection: &mut SqliteConnection) -> Result<()> {
+    patiently(connection, SqlStr::from_static("BEGIN IMMEDIATE")).await
+}
+
+/// Runs `text` again and again while the database is locked, for at most ten seconds.
+///
+/// Opening may wait longer than a request: it is done once, and each process holds the lock for milliseconds.
+pub(crate) async fn patiently(connection: &mut SqliteConnection, text: SqlStr) -> Result<()> {
+    let until = std::time::Instant::now().checked_add(std::time::Duration::from_secs(10));
+    loop {
+        match sqlx::query(text.clone()).fetch_all(&mut *connection).await.map_err(SqliteError::from) {
+            Ok(_) => return Ok(()),
+            Err(error) if error.fault() == Some(Fault::Busy) && until > Some(std::time::Instant::now()) => {
+                // Switching to WAL does not wait by itself: let SQLite's thread sleep, no timer of ours is needed.
+                drop(sqlx::query("BEGIN IMMEDIATE; ROLLBACK").execute(&mut *connection).await);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Each object of the schema but SQLite's own.
+async fn objects(connection: &mut SqliteConnection) -> Result<Vec<String>> {
+    let rows = sqlx::query("SELECT type, name, sql FROM sqlite_schema").fetch_all(connection).await?;
+    let mut found = Vec::with_capacity(rows.len());
+    for row in rows {
+        let name: String = row.try_get(1)?;
+        let text: Option<String> = row.try_get(2)?;
+        match text {
+            // What `ANALYZE` leaves behind, which only guides the planner.
+            Some(_) if name.starts_with("sqlite_stat") => {}
+            Some(text) => found.push(text),
+            // The index of a primary key has no text.
+            None if name.starts_with("sqlite_autoindex_") => {}
+            None => found.push(name),
+        }
+    }
+    Ok(found)
+}
+
+fn is_current(found: &[String]) -> bool {
+    found.len() == OBJECTS_SQL.len() && OBJECTS_SQL.iter().all(|text| found.iter().any(|found| found == text))
+}
+
+/// 3.7.0 to 3.51.2 may corrupt a database when a WAL is reset; the correction went to two older lines as well.
+fn is_safe(version: &str) -> bool {
+    let mut numbers = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    match version {
+        (3, 44, patch) => patch >= 6,
+        (3, 50, patch) => patch >= 7,
+        _ => version >= (3, 51, 3),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Case 140: the library's version decides, by line.
+    #[test]
+    fn libraries_that_corrupt_databases_are_refused() {
+        for safe in ["3.51.3", "3.53.0", "3.54.1", "3.50.7", "3.50.12", "3.44.6", "4.0.0"] {
+            assert!(is_safe(safe), "{safe}");
+        }
+        for unsafe_one in ["3.51.2", "3.50.6", "3.49.9", "3.44.5", "3.40.1", "3.7.0", "", "x"] {
+            assert!(!is_safe(unsafe_one), "{unsafe_one}");
+        }
+    }
+
+    #[test]
+    fn the_numbers_in_the_pragmas_are_the_constants() {
+        assert_eq!(APPLICATION_ID, 1_751_343_921);
+        assert_eq!(VERSION, 1);
+    }
+}

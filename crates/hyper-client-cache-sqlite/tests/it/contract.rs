@@ -1,0 +1,112 @@
+//! The contract of storages and caches, run against SQLite.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use hyper_client_cache_core::Error;
+use hyper_client_cache_core::cache::Cache;
+use hyper_client_cache_core::storage::CacheKey;
+use hyper_client_cache_sqlite::sqlx::Row;
+use hyper_client_cache_sqlite::sqlx::sqlite::SqliteConnectOptions;
+use hyper_client_cache_sqlite::{SqliteCache, SqliteConfig, sqlx};
+use hyper_client_cache_testkit::contract::{CacheHarness, Damage, Harness, Opened};
+use hyper_client_cache_testkit::{ManualClock, async_trait, cache_contract_tests, contract_tests};
+
+use crate::support;
+
+const SECRET: &str = "canary-c0ffee";
+
+struct Sqlite {
+    folder: tempfile::TempDir,
+    clock: ManualClock,
+}
+
+impl Sqlite {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap(), clock: ManualClock::new() }
+    }
+
+    fn path(&self, namespace: &str) -> PathBuf {
+        self.folder.path().join(format!("{namespace}.sqlite"))
+    }
+
+    fn config(&self, namespace: &str) -> SqliteConfig {
+        // Without a codec SQLite ignores the key, and nothing may show it.
+        let options = SqliteConnectOptions::new().pragma("key", format!("'{SECRET}'"));
+        SqliteCache::builder(self.path(namespace)).clock(Arc::new(self.clock.clone())).connect_options(options)
+    }
+}
+
+#[async_trait]
+impl Harness for Sqlite {
+    async fn open(&self, namespace: &str) -> Opened {
+        Opened::new(self.config(namespace).open().await.unwrap().responses_storage())
+    }
+
+    fn clock(&self) -> ManualClock {
+        self.clock.clone()
+    }
+
+    async fn open_limited(&self, namespace: &str, max_entry_len: u64) -> Option<Opened> {
+        let config = self.config(namespace).max_entry_len(max_entry_len);
+        Some(Opened::new(config.open().await.unwrap().responses_storage()))
+    }
+
+    async fn damage(&self, namespace: &str, key: &CacheKey, damage: Damage) -> bool {
+        let mut connection = support::bare(&self.path(namespace)).await;
+        let found = sqlx::query("SELECT block, body FROM responses WHERE key = ?")
+            .bind(key.to_string())
+            .fetch_optional(&mut connection)
+            .await
+            .unwrap();
+        let done = match found {
+            Some(row) => {
+                let (mut block, mut body): (Vec<u8>, Vec<u8>) = (row.get(0), row.get(1));
+                let done = damage.apply_split(&mut block, &mut body);
+                let update = sqlx::query("UPDATE responses SET block = ?, body = ? WHERE key = ?");
+                update.bind(block).bind(body).bind(key.to_string()).execute(&mut connection).await.unwrap();
+                done
+            }
+            None => false,
+        };
+        support::close(connection).await;
+        done
+    }
+
+    fn canaries(&self) -> Vec<String> {
+        vec![SECRET.to_owned()]
+    }
+
+    async fn failures(&self) -> Vec<Error> {
+        let missing = self.config("missing").read_only(true);
+        vec![missing.clone().open().await.unwrap_err(), missing.max_bytes(0).open().await.unwrap_err()]
+    }
+
+    fn accepts(&self, namespace: &str) -> bool {
+        !namespace.contains(['/', '\\', '\0'])
+    }
+}
+
+#[async_trait]
+impl CacheHarness for Sqlite {
+    async fn open(&self) -> Arc<dyn Cache> {
+        Arc::new(self.config("cache").open().await.unwrap())
+    }
+
+    fn clock(&self) -> ManualClock {
+        self.clock.clone()
+    }
+}
+
+mod storage {
+    use super::*;
+
+    // The cost of removing the dead is shown by the query plan, in `schema`.
+    contract_tests!(Sqlite::new(), skip = [s06_the_cost_is_that_of_the_dead]);
+}
+
+mod cache {
+    use super::*;
+
+    cache_contract_tests!(Sqlite::new());
+}
