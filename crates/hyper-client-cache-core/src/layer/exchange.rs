@@ -201,7 +201,7 @@ where
                 return Ok(answer);
             }
         }
-        if parts.method == Method::HEAD {
+        if parts.method == Method::HEAD && response.status() == StatusCode::OK {
             engine.compare_with_get(&parts, ticket.partition.as_ref(), response.headers()).await;
         }
         let terms = match policy::admit(&exchange) {
@@ -261,9 +261,19 @@ impl Engine {
 
     /// Removes the stored GET that a HEAD's answer shows to be another representation by now (case 49).
     async fn compare_with_get(&self, parts: &Parts, partition: Option<&Partition>, headers: &HeaderMap) {
-        let key = key::primary(&Method::GET, &parts.uri, partition);
-        if let Ok(Some(stored)) = self.read(&key).await {
-            if stored.record.as_response().is_some_and(|record| policy::head_contradicts(record, headers)) {
+        let primary = key::primary(&Method::GET, &parts.uri, partition);
+        let Ok(Some(stored)) = self.read(&primary).await else { return };
+        let candidates = match &*stored.record {
+            Record::Variants(index) => {
+                let selected = index.variants.iter().filter(|variant| self.selects(&variant.selecting, &parts.headers));
+                selected.map(|variant| variant.key).collect()
+            }
+            _ => vec![primary],
+        };
+        for key in candidates {
+            let stored = self.read(&key).await.ok().flatten();
+            let record = stored.as_ref().and_then(|stored| stored.record.as_response());
+            if record.is_some_and(|record| policy::head_contradicts(record, headers)) {
                 self.ledger.forget(key);
             }
         }

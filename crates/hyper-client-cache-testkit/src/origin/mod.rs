@@ -71,7 +71,7 @@ impl Origin {
 
     /// Options: protocol, TLS, handler.
     pub fn builder() -> OriginBuilder {
-        OriginBuilder { http1: false, http2: false, tls: false, handler: None }
+        OriginBuilder { http1: false, http2: false, tls: false, port: 0, handler: None }
     }
 
     /// Answers requests for `path` with `respond` from now on, in place of what was said before and of the handler.
@@ -163,6 +163,7 @@ pub struct OriginBuilder {
     http1: bool,
     http2: bool,
     tls: bool,
+    port: u16,
     handler: Option<Arc<dyn Respond>>,
 }
 
@@ -195,6 +196,12 @@ impl OriginBuilder {
         self
     }
 
+    /// Listens on this port if it is free, for examples whose URLs shall be the same next time. Tests take any port.
+    pub fn port(mut self, port: u16) -> Self {
+        self.port = port;
+        self
+    }
+
     /// Answers every request for which [`Origin::on`] says nothing.
     pub fn handler(mut self, handler: impl Respond) -> Self {
         self.handler = Some(Arc::new(handler));
@@ -207,7 +214,10 @@ impl OriginBuilder {
     /// Where the machine has no free port or no random numbers: nothing that a test could go on without.
     #[allow(clippy::expect_used)] // see "Panics"
     pub async fn start(self) -> Origin {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port on 127.0.0.1");
+        let listener = match TcpListener::bind(("127.0.0.1", self.port)).await {
+            Ok(listener) => listener,
+            Err(_) => TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port on 127.0.0.1"),
+        };
         let address = listener.local_addr().expect("the address of a listening socket");
         let either = self.http1 == self.http2;
         let identity = self.tls.then(|| Identity::new(self.http2 || either, self.http1 || either));
