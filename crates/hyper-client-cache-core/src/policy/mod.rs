@@ -54,6 +54,9 @@ pub mod invalidate;
 
 pub mod outcome;
 
+#[cfg(test)]
+mod testing;
+
 pub use self::admit::{Admission, Admit, Terms, admit};
 pub use self::directives::{RequestDirectives, ResponseDirectives};
 pub use self::invalidate::targets as invalidation_targets;
