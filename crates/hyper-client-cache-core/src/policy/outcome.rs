@@ -415,3 +415,108 @@ fn structured_name(name: &str) -> String {
     quoted.push('"');
     quoted
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Exchange, now, seconds};
+    use super::*;
+
+    fn of(outcome: Outcome, reason: Reason, resident: u64) -> CacheInfo {
+        let record = Exchange::new(&[("cache-control", "max-age=60"), ("age", "5")]).record();
+        CacheInfo::of_record(outcome, reason, &record, now() + seconds(resident))
+    }
+
+    fn status(info: &CacheInfo) -> String {
+        info.cache_status("Example").to_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn a_hit_tells_when_it_was_made_and_how_long_it_lasts() {
+        let info = of(Outcome::Hit, Reason::Fresh, 10);
+        assert_eq!(info.created_at, Some(now()));
+        assert_eq!(info.expires_at, Some(now() + seconds(55)));
+        assert_eq!(info.age, Some(seconds(15)));
+        assert_eq!(info.ttl, Some(45));
+        assert_eq!(info.lifetime_source, Some(LifetimeSource::MaxAge));
+        assert!(info.from_cache() && !info.is_stale && !info.revalidated);
+        assert!(!info.is_expired(now() + seconds(54)));
+        assert!(info.is_expired(now() + seconds(55)));
+    }
+
+    #[test]
+    fn what_is_not_stored_does_not_expire() {
+        let info = CacheInfo::new(Outcome::Miss, Reason::NotFound);
+        assert!(!info.from_cache() && !info.is_expired(now() + seconds(1 << 40)));
+        assert_eq!((info.age, info.key, info.ttl), (None, None, None));
+    }
+
+    #[test]
+    fn from_cache_is_true_where_no_request_of_its_own_fetched_the_body() {
+        for (outcome, from_cache) in [
+            (Outcome::Hit, true),
+            (Outcome::Revalidated, true),
+            (Outcome::Stale, true),
+            (Outcome::Coalesced, true),
+            (Outcome::Miss, false),
+            (Outcome::Bypass, false),
+            (Outcome::Offline, false),
+        ] {
+            assert_eq!(CacheInfo::new(outcome, Reason::Mode).from_cache(), from_cache, "{outcome:?}");
+        }
+    }
+
+    /// RFC 9211 section 2.
+    #[test]
+    fn the_header_says_what_the_value_says() {
+        let miss = |reason| CacheInfo::new(Outcome::Miss, reason);
+        for (info, line) in [
+            (of(Outcome::Hit, Reason::Fresh, 10), "Example; hit; ttl=45; detail=fresh"),
+            (of(Outcome::Stale, Reason::StaleIfError, 467), "Example; hit; ttl=-412; detail=stale-if-error"),
+            (
+                of(Outcome::Revalidated, Reason::Revalidated, 0).with_storing(Storing::Yes),
+                "Example; fwd=stale; fwd-status=304; ttl=55; stored; detail=revalidated",
+            ),
+            (miss(Reason::NotFound).with_storing(Storing::Yes), "Example; fwd=uri-miss; stored; detail=not-found"),
+            (miss(Reason::VariantNotFound), "Example; fwd=vary-miss; detail=variant-not-found"),
+            (miss(Reason::RequestNoCache), "Example; fwd=request; detail=request-no-cache"),
+            (miss(Reason::Expired { by: seconds(1) }), "Example; fwd=stale; detail=expired"),
+            (
+                CacheInfo::new(Outcome::Coalesced, Reason::LeaderAnswer),
+                "Example; fwd=miss; collapsed; detail=leader-answer",
+            ),
+            (CacheInfo::new(Outcome::Bypass, Reason::Method), "Example; fwd=method; detail=method"),
+            (CacheInfo::new(Outcome::Bypass, Reason::Range), "Example; fwd=bypass; detail=range"),
+            (CacheInfo::new(Outcome::Offline, Reason::RequestOnlyIfCached), "Example; detail=request-only-if-cached"),
+        ] {
+            assert_eq!(status(&info), line);
+        }
+    }
+
+    #[test]
+    fn any_name_makes_a_valid_line() {
+        let info = CacheInfo::new(Outcome::Bypass, Reason::Mode);
+        for (name, shown) in [
+            ("a.b-c", "a.b-c"),
+            ("my cache", "\"my cache\""),
+            ("1st", "\"1st\""),
+            ("", "\"\""),
+            ("a\"b\\c\r\nx: y", "\"a\\\"b\\\\cx: y\""),
+            ("caché", "\"cach\""),
+        ] {
+            assert_eq!(info.cache_status(name), format!("{shown}; fwd=bypass; detail=mode").as_str(), "{name}");
+        }
+    }
+
+    #[test]
+    fn names_are_tokens_in_kebab_case() {
+        for name in [
+            Reason::Fresh.as_str(),
+            Reason::Expired { by: Duration::MAX }.as_str(),
+            Reason::Status(StatusCode::OK).as_str(),
+            Reason::RequestOnlyIfCached.as_str(),
+            Outcome::Revalidated.as_str(),
+        ] {
+            assert!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'), "{name}");
+        }
+    }
+}
