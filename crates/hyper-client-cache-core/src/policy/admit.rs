@@ -13,8 +13,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version}
 use super::directives::{ResponseDirectives, trim};
 use super::freshness::{explicit_lifetime, initial_age, set_lifetime};
 use super::headers::{content_length, has_validator, storable};
-use super::outcome::Reason;
 use super::plan::Lookup;
+use super::reason::Reason;
 use super::settings::{CacheControl, ExpireAfter, RequestSettings, Settings, is_storable};
 use super::vary::vary_names;
 use crate::cache::{Freshness, LifetimeSource};
@@ -260,6 +260,7 @@ fn retain_until(
 }
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects)] // an overflow would fail the test
 mod tests {
     use super::super::settings::Mode;
     use super::super::testing::{Exchange, date, now, seconds};

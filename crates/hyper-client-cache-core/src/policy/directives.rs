@@ -400,6 +400,7 @@ mod tests {
     use http::HeaderValue;
     use proptest::prelude::*;
 
+    use super::super::testing::{RESTRICTIONS, cache_control_lines};
     use super::*;
 
     fn response(lines: &[&str]) -> ResponseDirectives {
@@ -629,41 +630,16 @@ mod tests {
         }
     }
 
-    const RESTRICTIONS: [&str; 5] = ["no-store", "no-cache", "private", "must-revalidate", "max-age=0"];
-
-    /// Lines made of what directives are made of, so that many are nearly right.
-    fn lines() -> impl Strategy<Value = Vec<Vec<u8>>> {
-        const PIECES: [&[u8]; 14] = [
-            b"max-age",
-            b"s-maxage",
-            b"no-cache",
-            b"no-store",
-            b"private",
-            b"public",
-            b"immutable",
-            b"=",
-            b",",
-            b"\"",
-            b"\\",
-            b" ",
-            b"60",
-            b"\xff",
-        ];
-        let piece = prop::sample::select(&PIECES[..]);
-        let line = prop::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat());
-        prop::collection::vec(prop_oneof![line, prop::collection::vec(any::<u8>(), 0..40)], 0..4)
-    }
-
     proptest! {
         #[test]
-        fn any_bytes_are_read(lines in lines()) {
+        fn any_bytes_are_read(lines in cache_control_lines()) {
             let _ = ResponseDirectives::from_lines(lines.iter().map(Vec::as_slice));
             let _ = RequestDirectives::from_lines(lines.iter().map(Vec::as_slice));
         }
 
         /// A line more that restricts lifts no restriction and gives no permission but that of RFC 9111 section 3.5.
         #[test]
-        fn a_restriction_more_is_never_laxer(lines in lines(), which in 0..RESTRICTIONS.len(), first: bool) {
+        fn a_restriction_more_is_never_laxer(lines in cache_control_lines(), which in 0..RESTRICTIONS.len(), first: bool) {
             let before = ResponseDirectives::from_lines(lines.iter().map(Vec::as_slice));
             let added = RESTRICTIONS[which].as_bytes();
             let mut more: Vec<&[u8]> = lines.iter().map(Vec::as_slice).collect();

@@ -100,6 +100,7 @@ fn is_heuristic(status: StatusCode) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects)] // an overflow would fail the test
 mod tests {
     use proptest::prelude::*;
 

@@ -12,7 +12,7 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::directives::{ResponseDirectives, trim};
-use super::outcome::Reason;
+use super::reason::Reason;
 
 /// Whether a stored response without this field, or with another value of it, would be wrong or useless: the fields
 /// that say how the body is to be read or that the cache itself decides by.

@@ -5,8 +5,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::outcome::Reason;
 use super::plan::Lookup;
+use super::reason::Reason;
 use super::settings::{Mode, RequestSettings, Settings};
 use crate::cache::ResponseRecord;
 
@@ -159,10 +159,11 @@ pub fn serve_on_error(
 }
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects)] // an overflow would fail the test
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::testing::{Exchange, now, seconds};
+    use super::super::testing::{Exchange, RESTRICTIONS, cache_control_lines, now, seconds};
     use super::*;
     use crate::cache::{Freshness, LifetimeSource};
 
@@ -395,7 +396,37 @@ mod tests {
         );
     }
 
+    /// Whether an answer with these `Cache-Control` lines may be served later without asking the origin.
+    fn is_served(lines: &[Vec<u8>], settings: &Settings, resident: Duration) -> bool {
+        let mut exchange = Exchange::new(&[("etag", "\"a\"")]);
+        exchange.settings = settings.clone();
+        for line in lines {
+            if let Ok(line) = http::HeaderValue::from_bytes(line) {
+                exchange.received.append(http::header::CACHE_CONTROL, line);
+            }
+        }
+        exchange.admit().is_ok()
+            && matches!(exchange.judge(&exchange.record(), resident), Judgement::Fresh | Judgement::ServeStale { .. })
+    }
+
     proptest! {
+        /// Cases 13 to 21 as a whole: a line more that restricts never lets more be served.
+        #[test]
+        fn a_restriction_more_never_lets_more_be_served(
+            lines in cache_control_lines(), which in 0..RESTRICTIONS.len(), first: bool,
+            shared: bool, after in prop::option::of(0_u64..200), window in prop::option::of(0_u64..200),
+            resident in 0_u64..400,
+        ) {
+            let mut settings = Settings::default().shared(shared).stale_while_revalidate(window.map(seconds));
+            if let Some(after) = after {
+                settings = settings.expire_after(seconds(after));
+            }
+            let mut more = lines.clone();
+            more.insert(if first { 0 } else { more.len() }, RESTRICTIONS[which].into());
+            let resident = seconds(resident);
+            prop_assert!(is_served(&more, &settings, resident) <= is_served(&lines, &settings, resident));
+        }
+
         /// Case 163: no clock and no duration overflows anything, and what is stale is never called fresh.
         #[test]
         fn any_moment_and_duration_can_be_judged(

@@ -54,14 +54,18 @@ pub mod invalidate;
 
 pub mod outcome;
 
+pub mod reason;
+
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects)] // an overflow would fail the test
 mod testing;
 
 pub use self::admit::{Admission, Admit, Terms, admit};
 pub use self::directives::{RequestDirectives, ResponseDirectives};
 pub use self::invalidate::targets as invalidation_targets;
 pub use self::judge::{Judgement, judge, serve_on_error};
-pub use self::outcome::{CacheInfo, Outcome, Reason, Storing};
+pub use self::outcome::{CacheInfo, Outcome, Storing};
 pub use self::plan::{Lookup, Plan, plan};
+pub use self::reason::Reason;
 pub use self::revalidate::{Merge, add_validators, head_contradicts, merge};
 pub use self::settings::{CacheControl, ExpireAfter, Mode, RequestSettings, Secret, Settings};

@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::{HeaderMap, Method, Uri};
 
 use super::directives::RequestDirectives;
-use super::outcome::Reason;
+use super::reason::Reason;
 use super::settings::{CacheControl, ExpireAfter, Mode, RequestSettings, Settings};
 
 /// What is to be done with a request.

@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::admit::{Admit, terms};
 use super::headers::{content_length, etag, is_hop_by_hop, last_modified, named_by_connection};
-use super::outcome::Reason;
+use super::reason::Reason;
 use super::vary::vary_names;
 use crate::cache::{BodyPlace, ResponseRecord};
 
@@ -154,6 +154,7 @@ fn lines<'a>(record: &'a ResponseRecord, name: &'a HeaderName) -> impl Iterator<
 }
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects)] // an overflow would fail the test
 mod tests {
     use std::time::Duration;
 

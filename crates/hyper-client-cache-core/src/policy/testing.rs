@@ -4,6 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 
+use proptest::prelude::*;
+
 use super::{
     Admission, Admit, Judgement, Lookup, Merge, Plan, Reason, RequestSettings, Settings, Terms, admit, judge, merge,
     plan, serve_on_error, vary,
@@ -42,6 +44,32 @@ pub(super) fn headers(lines: &[(&str, &str)]) -> HeaderMap {
 
 pub(super) fn hash(name: &str, value: &[u8]) -> Vec<u8> {
     format!("hash of {name} {value:?}").into_bytes()
+}
+
+/// Directives that restrict, whoever the cache is for.
+pub(super) const RESTRICTIONS: [&str; 5] = ["no-store", "no-cache", "private", "must-revalidate", "max-age=0"];
+
+/// Lines made of what directives are made of, so that many are nearly right.
+pub(super) fn cache_control_lines() -> impl Strategy<Value = Vec<Vec<u8>>> {
+    const PIECES: [&[u8]; 14] = [
+        b"max-age",
+        b"s-maxage",
+        b"no-cache",
+        b"no-store",
+        b"private",
+        b"public",
+        b"immutable",
+        b"=",
+        b",",
+        b"\"",
+        b"\\",
+        b" ",
+        b"60",
+        b"\xff",
+    ];
+    let piece = prop::sample::select(&PIECES[..]);
+    let line = prop::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat());
+    prop::collection::vec(prop_oneof![line, prop::collection::vec(any::<u8>(), 0..40)], 0..4)
 }
 
 /// One exchange: what is sent, what comes, and the settings for both.

@@ -8,7 +8,7 @@ use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, VARY};
 use http::{HeaderMap, HeaderName};
 
 use super::directives::trim;
-use super::outcome::Reason;
+use super::reason::Reason;
 use crate::cache::Selecting;
 
 /// The longest `Vary` that is taken seriously, in bytes over all its lines.
