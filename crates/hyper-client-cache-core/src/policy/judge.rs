@@ -38,7 +38,7 @@ pub fn judge(lookup: &Lookup, record: &ResponseRecord, now: SystemTime, settings
     let freshness = &record.freshness;
     let age = freshness.age(now);
     let fresh = age.is_some_and(|age| freshness.lifetime.is_none_or(|lifetime| age < lifetime));
-    if fresh && !freshness.no_cache && lookup.is_plain() {
+    if fresh && !freshness.no_cache && lookup.accepts_fresh() {
         return Judgement::Fresh;
     }
     match weigh(lookup, record, age, settings) {

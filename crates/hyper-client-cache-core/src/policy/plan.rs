@@ -39,9 +39,10 @@ pub struct Lookup {
 }
 
 impl Lookup {
-    /// Whether nothing but the response's own freshness decides: no directive, no mode. So it is with most requests.
-    pub(super) fn is_plain(&self) -> bool {
-        matches!(self.mode, Mode::Default | Mode::ReadOnly) && self.directives == RequestDirectives::default()
+    /// Whether whatever is fresh will do: nothing asks for more. So it is with most requests.
+    pub(super) fn accepts_fresh(&self) -> bool {
+        let asked = &self.directives;
+        self.mode != Mode::NoCache && !asked.no_cache && asked.max_age.is_none() && asked.min_fresh.is_none()
     }
 }
 
@@ -118,7 +119,7 @@ mod tests {
     #[test]
     fn a_plain_request_is_looked_up() {
         let lookup = Exchange::new(&[]).sent(&[("accept", "*/*"), ("user-agent", "x")]).lookup();
-        assert!(lookup.read && lookup.write && !lookup.only_if_cached && lookup.is_plain());
+        assert!(lookup.read && lookup.write && !lookup.only_if_cached && lookup.accepts_fresh());
     }
 
     #[test]
@@ -188,7 +189,7 @@ mod tests {
         assert_eq!(exchange.lookup().directives.max_age, Some(seconds(5)));
         assert!(sent("pragma", "no-cache").lookup().directives.no_cache);
         for exchange in [exchange, sent("pragma", "no-cache")] {
-            assert!(exchange.with(|all| all.cache_control(CacheControl::Ignore)).lookup().is_plain());
+            assert!(exchange.with(|all| all.cache_control(CacheControl::Ignore)).lookup().accepts_fresh());
         }
     }
 }
