@@ -1,7 +1,7 @@
 //! Whether a response is stored, and on which terms: decided from its header section, before the body is there
 //! (RFC 9111 section 3).
 //!
-//! Read next: [`freshness`](super::freshness) for the arithmetic, [`revalidate`](super::revalidate) for what a 304
+//! Read next: `freshness` for the arithmetic, `revalidate` for what a 304
 //! changes.
 
 use std::time::{Duration, SystemTime};

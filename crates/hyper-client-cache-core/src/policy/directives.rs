@@ -3,7 +3,7 @@
 //! The parser reads bytes, every line of the field, in linear time, and never fails: what is malformed is read in the
 //! way that lets the cache do least. A restriction is recognised even in what surrounds it with junk; a permission
 //! counts only where it is written exactly.
-//! Read next: [`freshness`](super::freshness).
+//! Read next: `freshness`.
 
 use std::time::Duration;
 

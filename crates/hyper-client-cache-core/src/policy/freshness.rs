@@ -1,6 +1,6 @@
 //! Age and lifetime (RFC 9111 section 4.2): the arithmetic, which can overflow for no input.
 //!
-//! Read next: [`vary`](super::vary).
+//! Read next: `vary`.
 
 use std::time::{Duration, SystemTime};
 

@@ -1,6 +1,6 @@
 //! Which header lines of a response are stored (RFC 9111 section 3.1), and the few fields that admission reads itself.
 //!
-//! Read next: [`vary`](super::vary).
+//! Read next: `vary`.
 
 use std::collections::HashSet;
 use std::time::SystemTime;

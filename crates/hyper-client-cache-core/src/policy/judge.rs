@@ -1,7 +1,7 @@
 //! Whether what is stored may be served: fresh, stale but acceptable, to be revalidated, or not at all
 //! (RFC 9111 section 4.2, RFC 5861, RFC 8246).
 //!
-//! Read next: [`admit`](super::admit).
+//! Read next: `admit`.
 
 use std::time::{Duration, SystemTime};
 

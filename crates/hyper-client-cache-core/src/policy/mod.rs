@@ -34,11 +34,11 @@
 
 pub mod settings;
 
-pub mod plan;
+pub(crate) mod plan;
 
-pub mod judge;
+pub(crate) mod judge;
 
-pub mod admit;
+pub(crate) mod admit;
 
 pub mod directives;
 
@@ -48,13 +48,13 @@ mod headers;
 
 pub mod vary;
 
-pub mod revalidate;
+pub(crate) mod revalidate;
 
-pub mod invalidate;
+pub(crate) mod invalidate;
 
-pub mod outcome;
+pub(crate) mod outcome;
 
-pub mod reason;
+pub(crate) mod reason;
 
 #[cfg(test)]
 #[allow(clippy::arithmetic_side_effects)] // an overflow would fail the test

@@ -1,6 +1,6 @@
 //! Whether a request uses the cache at all, and how.
 //!
-//! Read next: [`judge`](super::judge), which looks at what was found.
+//! Read next: `judge`, which looks at what was found.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! Asking the origin about what is stored, and what its answer changes (RFC 9111 sections 4.3 and 3.2).
 //!
-//! Read next: [`invalidate`](super::invalidate).
+//! Read next: `invalidate`.
 
 use std::time::SystemTime;
 

@@ -2,7 +2,7 @@
 //! (RFC 9111 section 4.1).
 //!
 //! Values are compared as bytes, line by line, in order; a field that is absent is not one that is empty.
-//! Read next: [`revalidate`](super::revalidate).
+//! Read next: `revalidate`.
 
 use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, VARY};
 use http::{HeaderMap, HeaderName};
