@@ -1,6 +1,6 @@
 //! Which header lines of a response are stored (RFC 9111 section 3.1), and the few fields that admission reads itself.
 //!
-//! Read next: [`vary`](super::vary).
+//! Read next: `vary`.
 
 use std::collections::HashSet;
 use std::time::SystemTime;
@@ -12,7 +12,7 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::directives::{ResponseDirectives, trim};
-use super::outcome::Reason;
+use super::reason::Reason;
 
 /// Whether a stored response without this field, or with another value of it, would be wrong or useless: the fields
 /// that say how the body is to be read or that the cache itself decides by.
@@ -131,4 +131,113 @@ fn http_date(moment: SystemTime) -> Option<HeaderValue> {
         return None;
     }
     HeaderValue::try_from(httpdate::fmt_http_date(moment)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Version;
+
+    use super::super::testing::{Exchange, date, headers, now};
+    use super::*;
+
+    fn stored(lines: &[(&str, &str)]) -> Vec<(String, Vec<u8>)> {
+        let terms = Exchange::new(lines).admit().unwrap();
+        terms.headers.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect()
+    }
+
+    fn names(lines: &[(&str, &str)]) -> Vec<String> {
+        stored(lines).into_iter().map(|(name, _)| name).collect()
+    }
+
+    /// Case 67 and feature 102: the fields of the connection, and those it names, in any case, on any line.
+    #[test]
+    fn fields_of_the_connection_are_not_stored() {
+        assert_eq!(
+            names(&[
+                ("Connection", "close, X-ONE"),
+                ("connection", " x-two ,,keep-alive, \u{e9}"),
+                ("x-one", "1"),
+                ("x-two", "2"),
+                ("x-two", "3"),
+                ("x-three", "4"),
+                ("keep-alive", "timeout=5"),
+                ("proxy-authenticate", "Basic"),
+                ("proxy-authentication-info", "x"),
+                ("proxy-connection", "close"),
+                ("te", "trailers"),
+                ("trailer", "x-four"),
+                ("upgrade", "h2c"),
+                ("age", "5"),
+                ("content-length", "5"),
+                ("date", &date(0)),
+            ]),
+            ["x-three", "content-length", "date"]
+        );
+    }
+
+    #[test]
+    fn a_connection_that_names_what_the_body_needs_is_refused() {
+        for name in ["content-encoding", "Content-Type", "vary", "cache-control"] {
+            let exchange = Exchange::new(&[("connection", name), ("content-encoding", "gzip")]);
+            assert_eq!(exchange.refusal(), Some(Reason::MalformedHeaders), "{name}");
+        }
+    }
+
+    /// Case 68: one framing only.
+    #[test]
+    fn a_length_beside_a_transfer_coding_is_not_stored() {
+        let lines = [("transfer-encoding", "chunked"), ("content-length", "7"), ("date", "x")];
+        assert_eq!(names(&lines), ["date"]);
+    }
+
+    /// Cases 45 and 66, feature 105: lines keep their order and their bytes, whatever they are called.
+    #[test]
+    fn lines_are_stored_as_they_came() {
+        let date = date(0);
+        let lines = [
+            ("link", "<a>"),
+            ("x-cache-key", "ours?"),
+            ("link", "<b>"),
+            ("x-raw", "\u{e9}\u{ff}"),
+            ("cache-status", "upstream; hit"),
+            ("content-length", "5"),
+            ("date", date.as_str()),
+        ];
+        let found = stored(&lines);
+        let values = |name: &str| -> Vec<_> {
+            found.iter().filter(|(other, _)| other == name).map(|(_, value)| value.clone()).collect()
+        };
+        assert_eq!(found.len(), lines.len());
+        assert_eq!(values("link"), [b"<a>", b"<b>"]);
+        assert_eq!(values("x-raw"), [[0xe9, 0xff]]);
+    }
+
+    /// RFC 9110 section 6.6.1, and case 163 for the clocks that have no HTTP date.
+    #[test]
+    fn a_missing_date_is_that_of_the_receipt() {
+        assert_eq!(stored(&[]).pop(), Some(("date".to_owned(), date(0).into_bytes())));
+        for clock in [i64::MIN, -1, 253_402_300_800_000, i64::MAX] {
+            let mut exchange = Exchange::new(&[]);
+            exchange.version = Version::HTTP_2;
+            exchange.received_at = crate::clock::from_millis(clock);
+            assert!(!exchange.admit().unwrap().headers.iter().any(|(name, _)| name == DATE), "{clock}");
+        }
+        assert!(http_date(now()).is_some());
+    }
+
+    #[test]
+    fn a_tag_is_quoted_and_single() {
+        let tag = |lines: &[&str]| {
+            let lines: Vec<_> = lines.iter().map(|line| ("etag", *line)).collect();
+            etag(headers(&lines).get_all(ETAG).iter()).is_some()
+        };
+        for good in ["\"\"", "\"a\"", "W/\"a\"", "\"\u{e9}!,#\""] {
+            assert!(tag(&[good]), "{good}");
+        }
+        for bad in ["", "a", "*", "w/\"a\"", "\"a", "\"", "W/\"", "\"a\"b\"", "\"a b\"", "\"a\", \"b\"", "W/a"] {
+            assert!(!tag(&[bad]), "{bad}");
+        }
+        assert!(!tag(&["\"a\"", "\"a\""]));
+        assert!(!tag(&[]));
+    }
 }

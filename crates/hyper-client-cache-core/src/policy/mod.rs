@@ -34,11 +34,11 @@
 
 pub mod settings;
 
-pub mod plan;
+pub(crate) mod plan;
 
-pub mod judge;
+pub(crate) mod judge;
 
-pub mod admit;
+pub(crate) mod admit;
 
 pub mod directives;
 
@@ -48,17 +48,24 @@ mod headers;
 
 pub mod vary;
 
-pub mod revalidate;
+pub(crate) mod revalidate;
 
-pub mod invalidate;
+pub(crate) mod invalidate;
 
-pub mod outcome;
+pub(crate) mod outcome;
+
+pub(crate) mod reason;
+
+#[cfg(test)]
+#[allow(clippy::arithmetic_side_effects)] // an overflow would fail the test
+mod testing;
 
 pub use self::admit::{Admission, Admit, Terms, admit};
 pub use self::directives::{RequestDirectives, ResponseDirectives};
 pub use self::invalidate::targets as invalidation_targets;
 pub use self::judge::{Judgement, judge, serve_on_error};
-pub use self::outcome::{CacheInfo, Outcome, Reason, Storing};
+pub use self::outcome::{CacheInfo, Outcome, Storing};
 pub use self::plan::{Lookup, Plan, plan};
+pub use self::reason::Reason;
 pub use self::revalidate::{Merge, add_validators, head_contradicts, merge};
 pub use self::settings::{CacheControl, ExpireAfter, Mode, RequestSettings, Secret, Settings};

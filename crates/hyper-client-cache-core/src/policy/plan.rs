@@ -1,13 +1,13 @@
 //! Whether a request uses the cache at all, and how.
 //!
-//! Read next: [`judge`](super::judge), which looks at what was found.
+//! Read next: `judge`, which looks at what was found.
 
 use std::time::Duration;
 
 use http::{HeaderMap, Method, Uri};
 
 use super::directives::RequestDirectives;
-use super::outcome::Reason;
+use super::reason::Reason;
 use super::settings::{CacheControl, ExpireAfter, Mode, RequestSettings, Settings};
 
 /// What is to be done with a request.
@@ -21,7 +21,7 @@ pub enum Plan {
 }
 
 /// How a request uses the cache.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Lookup {
     /// What the request says in its headers; nothing with [`CacheControl::Ignore`].
@@ -36,8 +36,14 @@ pub struct Lookup {
     pub only_if_cached: bool,
     /// The request's own setting, before that of response and session.
     pub stale_while_revalidate: Option<Duration>,
-    /// Whether nothing but the response's own freshness decides: no directive, no mode. The path of most hits.
-    pub(super) plain: bool,
+}
+
+impl Lookup {
+    /// Whether whatever is fresh will do: nothing asks for more. So it is with most requests.
+    pub(super) fn accepts_fresh(&self) -> bool {
+        let asked = &self.directives;
+        self.mode != Mode::NoCache && !asked.no_cache && asked.max_age.is_none() && asked.min_fresh.is_none()
+    }
 }
 
 /// Decides whether a request uses the cache.
@@ -91,6 +97,99 @@ pub fn plan(method: &Method, uri: &Uri, headers: &HeaderMap, settings: &Settings
         write: mode != Mode::ReadOnly,
         only_if_cached: directives.only_if_cached || mode == Mode::OnlyIfCached,
         stale_while_revalidate: request.stale_while_revalidate,
-        plain: directives == RequestDirectives::default() && matches!(mode, Mode::Default | Mode::ReadOnly),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Exchange, seconds};
+    use super::*;
+
+    fn bypassed(exchange: &Exchange) -> Option<Reason> {
+        match exchange.plan() {
+            Plan::Bypass(reason) => Some(reason),
+            Plan::Lookup(_) => None,
+        }
+    }
+
+    fn sent(name: &str, value: &str) -> Exchange {
+        Exchange::new(&[]).sent(&[(name, value)])
+    }
+
+    #[test]
+    fn a_plain_request_is_looked_up() {
+        let lookup = Exchange::new(&[]).sent(&[("accept", "*/*"), ("user-agent", "x")]).lookup();
+        assert!(lookup.read && lookup.write && !lookup.only_if_cached && lookup.accepts_fresh());
+    }
+
+    #[test]
+    fn a_method_that_is_not_allowed_bypasses() {
+        let mut exchange = Exchange::new(&[]);
+        exchange.method = Method::POST;
+        assert_eq!(bypassed(&exchange), Some(Reason::Method));
+        assert_eq!(bypassed(&exchange.with(|all| all.allowed_methods([Method::POST]))), None);
+    }
+
+    /// Cases 31 and 183, feature 115: what the cache does not answer itself goes through.
+    #[test]
+    fn requests_that_the_cache_does_not_answer_bypass() {
+        for (name, value, reason) in [
+            ("range", "bytes=0-1", Reason::Range),
+            ("if-range", "\"a\"", Reason::Range),
+            ("if-none-match", "\"a\"", Reason::Conditional),
+            ("if-modified-since", "x", Reason::Conditional),
+            ("if-match", "*", Reason::Conditional),
+            ("if-unmodified-since", "x", Reason::Conditional),
+            ("upgrade", "websocket", Reason::Upgrade),
+            ("X-HTTP-Method-Override", "DELETE", Reason::MethodOverride),
+            ("X-Method-Override", "PUT", Reason::MethodOverride),
+        ] {
+            assert_eq!(bypassed(&sent(name, value)), Some(reason), "{name}");
+        }
+        let mut exchange = Exchange::new(&[]);
+        exchange.uri = Uri::from_static("ftp://example.org/");
+        assert_eq!(bypassed(&exchange), Some(Reason::Scheme));
+    }
+
+    /// Case 20 and feature 90: a request's `no-store`, on whichever line.
+    #[test]
+    fn no_store_bypasses() {
+        let exchange = Exchange::new(&[]).sent(&[("cache-control", "max-age=5"), ("cache-control", "x, No-Store")]);
+        assert_eq!(bypassed(&exchange), Some(Reason::RequestNoStore));
+        assert_eq!(bypassed(&exchange.with(|all| all.cache_control(CacheControl::Ignore))), None);
+    }
+
+    #[test]
+    fn settings_of_the_request_bypass() {
+        let exchange = Exchange::new(&[]);
+        assert_eq!(bypassed(&exchange.clone().request(|all| all.mode(Mode::NoStore))), Some(Reason::Mode));
+        let not_stored = exchange.request(|all| all.expire_after(ExpireAfter::DoNotStore));
+        assert_eq!(bypassed(&not_stored), Some(Reason::Setting));
+    }
+
+    #[test]
+    fn modes_say_what_is_read_and_written() {
+        for (mode, read, write, only) in [
+            (Mode::Default, true, true, false),
+            (Mode::Reload, false, true, false),
+            (Mode::NoCache, true, true, false),
+            (Mode::ForceCache, true, true, false),
+            (Mode::OnlyIfCached, true, true, true),
+            (Mode::ReadOnly, true, false, false),
+        ] {
+            let lookup = Exchange::new(&[]).request(|all| all.mode(mode)).lookup();
+            assert_eq!((lookup.read, lookup.write, lookup.only_if_cached), (read, write, only), "{mode:?}");
+        }
+        assert!(sent("cache-control", "only-if-cached").lookup().only_if_cached);
+    }
+
+    #[test]
+    fn directives_of_a_request_are_read_unless_ignored() {
+        let exchange = sent("cache-control", "max-age=5");
+        assert_eq!(exchange.lookup().directives.max_age, Some(seconds(5)));
+        assert!(sent("pragma", "no-cache").lookup().directives.no_cache);
+        for exchange in [exchange, sent("pragma", "no-cache")] {
+            assert!(exchange.with(|all| all.cache_control(CacheControl::Ignore)).lookup().accepts_fresh());
+        }
+    }
 }

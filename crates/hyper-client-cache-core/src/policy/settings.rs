@@ -1,6 +1,6 @@
 //! What a session or a single request may ask of the cache: plain data, checked once by [`Settings::validate`].
 //!
-//! Read next: [`directives`](super::directives), which is what the two ends of the exchange ask by themselves.
+//! Read next: `directives`, which is what the two ends of the exchange ask by themselves.
 
 use std::fmt;
 use std::str::FromStr;

@@ -2,13 +2,13 @@
 //! (RFC 9111 section 4.1).
 //!
 //! Values are compared as bytes, line by line, in order; a field that is absent is not one that is empty.
-//! Read next: [`revalidate`](super::revalidate).
+//! Read next: `revalidate`.
 
 use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, VARY};
 use http::{HeaderMap, HeaderName};
 
 use super::directives::trim;
-use super::outcome::Reason;
+use super::reason::Reason;
 use crate::cache::Selecting;
 
 /// The longest `Vary` that is taken seriously, in bytes over all its lines.
@@ -31,7 +31,8 @@ pub fn vary_names(headers: &HeaderMap) -> Result<Vec<HeaderName>, Reason> {
         return Err(Reason::VaryMalformed);
     }
     let elements = || lines.iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b',')).map(trim);
-    if elements().any(|element| element == b"*") {
+    // No field has a star in its name, so that one anywhere is taken for the star alone.
+    if elements().any(|element| element.contains(&b'*')) {
         return Err(Reason::VaryStar);
     }
     let mut names = elements()
@@ -75,4 +76,101 @@ pub fn matches(selecting: &[Selecting], request_headers: &HeaderMap, hash: &Hash
 
 fn is_secret(name: &str) -> bool {
     [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION].iter().any(|secret| secret == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{hash, headers};
+    use super::*;
+
+    fn names(lines: &[&str]) -> Result<Vec<String>, Reason> {
+        let lines: Vec<_> = lines.iter().map(|line| ("vary", *line)).collect();
+        Ok(vary_names(&headers(&lines))?.iter().map(ToString::to_string).collect())
+    }
+
+    fn selects(vary: &str, first: &[(&str, &str)], second: &[(&str, &str)]) -> bool {
+        let names = vary_names(&headers(&[("vary", vary)])).unwrap();
+        let stored = selecting(&names, &headers(first), &hash);
+        assert!(matches(&stored, &headers(first), &hash));
+        matches(&stored, &headers(second), &hash)
+    }
+
+    #[test]
+    fn names_are_in_lower_case_sorted_and_single() {
+        assert_eq!(names(&[]), Ok(vec![]));
+        assert_eq!(names(&["", " ,, "]), Ok(vec![]));
+        assert_eq!(
+            names(&["Cookie, accept", "ACCEPT ,x-a"]),
+            Ok(vec!["accept".to_owned(), "cookie".to_owned(), "x-a".to_owned()])
+        );
+    }
+
+    /// Case 41: a star anywhere, on any line.
+    #[test]
+    fn a_star_anywhere_is_a_star() {
+        for lines in [&["*"][..], &["*, *"], &[", *"], &["Foo, *"], &["Foo", " * "], &["a b, *"], &["**"]] {
+            assert_eq!(names(lines), Err(Reason::VaryStar), "{lines:?}");
+        }
+    }
+
+    /// Cases 42 and 108: what is no list of names, or too long a one.
+    #[test]
+    fn a_malformed_list_is_refused() {
+        for line in ["x y", "a:b", "a;b", "\"a\"", "\u{e9}"] {
+            assert_eq!(names(&[line]), Err(Reason::VaryMalformed), "{line}");
+        }
+        assert_eq!(names(&["a,".repeat(1 << 19).as_str()]), Err(Reason::VaryMalformed));
+        assert_eq!(names(&[",".repeat(1 << 20).as_str()]), Err(Reason::VaryMalformed));
+        let many: Vec<_> = (0..=MAX_VARY_NAMES).map(|number| format!("x-{number}")).collect();
+        assert_eq!(names(&[&many.join(",")]), Err(Reason::VaryMalformed));
+        assert_eq!(names(&[&many[1..].join(",")]).map(|names| names.len()), Ok(MAX_VARY_NAMES));
+    }
+
+    /// Case 40: an absent field is not an empty one.
+    #[test]
+    fn absent_is_not_empty() {
+        assert!(!selects("x-a", &[], &[("x-a", "")]));
+        assert!(!selects("x-a", &[("x-a", "")], &[]));
+        assert!(selects("x-a", &[], &[("x-b", "1")]));
+        assert!(selects("x-a", &[("x-a", "")], &[("x-a", "")]));
+    }
+
+    /// Case 43: every line counts, in order.
+    #[test]
+    fn all_lines_are_compared_in_order() {
+        assert!(!selects("x-user", &[("x-user", "a"), ("x-user", "1")], &[("x-user", "a"), ("x-user", "2")]));
+        assert!(!selects("x-user", &[("x-user", "a"), ("x-user", "1")], &[("x-user", "a")]));
+        assert!(!selects("x-user", &[("x-user", "a")], &[("x-user", "a"), ("x-user", "a")]));
+        assert!(!selects("x-user", &[("x-user", "a"), ("x-user", "b")], &[("x-user", "b"), ("x-user", "a")]));
+        assert!(!selects("x-user", &[("x-user", "a"), ("x-user", "b")], &[("x-user", "a, b")]));
+    }
+
+    /// Case 44: case and order within a value count.
+    #[test]
+    fn values_are_compared_exactly() {
+        assert!(!selects("x-tenant", &[("x-tenant", "A,B")], &[("x-tenant", "a,b")]));
+        assert!(!selects("x-tenant", &[("x-tenant", "A,B")], &[("x-tenant", "B,A")]));
+        assert!(!selects("x-a, x-b", &[("x-a", "1"), ("x-b", "2")], &[("x-a", "1"), ("x-b", "3")]));
+        assert!(selects("x-a, x-b", &[("x-a", "1"), ("x-b", "2")], &[("x-b", "2"), ("X-A", "1"), ("x-c", "3")]));
+    }
+
+    /// Case 45: bytes that are not UTF-8 are bytes.
+    #[test]
+    fn values_are_bytes() {
+        assert!(!selects("x-a", &[("x-a", "\u{e9}")], &[("x-a", "\u{e8}")]));
+        let names = vary_names(&headers(&[("vary", "x-a")])).unwrap();
+        let stored = selecting(&names, &headers(&[("x-a", "\u{e9}")]), &hash);
+        assert_eq!(stored[0].values, [[0xe9]]);
+    }
+
+    /// Case 8: a secret is neither stored in clear nor made equal to another.
+    #[test]
+    fn secrets_are_hashed_and_still_tell_callers_apart() {
+        for name in ["authorization", "cookie", "proxy-authorization"] {
+            assert!(!selects(name, &[(name, "canary")], &[(name, "other")]));
+            assert!(!selects(name, &[(name, "canary")], &[]));
+            let stored = selecting(&[HeaderName::from_static(name)], &headers(&[(name, "canary")]), &hash);
+            assert_eq!(stored[0].values, [hash(name, b"canary")]);
+        }
+    }
 }
