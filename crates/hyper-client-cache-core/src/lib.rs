@@ -8,6 +8,9 @@
 //! tower service), [`policy`] (pure decisions), [`key`] (a request's cache key), [`cache`] (three storages and what
 //! needs more than one of them), [`storage`] (bytes with a deadline); [`clock`] and [`error`] import nothing.
 
+// In tests an overflow panics, which is how a test fails.
+#![cfg_attr(test, allow(clippy::arithmetic_side_effects))]
+
 #[cfg(feature = "client")]
 pub mod session;
 

@@ -141,6 +141,10 @@ const NO_CACHE: u8 = 1;
 const MUST_REVALIDATE: u8 = 2;
 const IMMUTABLE: u8 = 4;
 
+const fn flag(set: bool, flag: u8) -> u8 {
+    if set { flag } else { 0 }
+}
+
 impl<'a> From<&'a Record> for WireRecord<'a> {
     fn from(record: &'a Record) -> Self {
         match record {
@@ -186,9 +190,9 @@ impl<'a> From<&'a ResponseRecord> for WireResponse<'a> {
             age: millis(fresh.initial_age),
             life: fresh.lifetime.map(millis),
             src: source_number(fresh.source),
-            flags: u8::from(fresh.no_cache) * NO_CACHE
-                | u8::from(fresh.must_revalidate) * MUST_REVALIDATE
-                | u8::from(fresh.immutable) * IMMUTABLE,
+            flags: flag(fresh.no_cache, NO_CACHE)
+                | flag(fresh.must_revalidate, MUST_REVALIDATE)
+                | flag(fresh.immutable, IMMUTABLE),
             swr: fresh.stale_while_revalidate.map(millis),
             sie: fresh.stale_if_error.map(millis),
             len: response.body_len(),

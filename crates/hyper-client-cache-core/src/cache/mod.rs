@@ -53,10 +53,10 @@ pub trait Cache: fmt::Debug + Send + Sync + 'static {
     ///
     /// What cannot be decoded is a miss.
     async fn get(&self, key: &CacheKey) -> Result<Option<Stored>> {
-        if let Some(entry) = self.responses().read(key).await? {
-            if let Some(stored) = codec::decode(entry) {
-                return Ok(Some(stored));
-            }
+        if let Some(entry) = self.responses().read(key).await?
+            && let Some(stored) = codec::decode(entry)
+        {
+            return Ok(Some(stored));
         }
         Ok(self.redirects().read(key).await?.and_then(codec::decode))
     }

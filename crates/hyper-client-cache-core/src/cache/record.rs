@@ -11,6 +11,7 @@ use crate::storage::CacheKey;
 /// The head of an entry.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
+#[allow(clippy::large_enum_variant)] // nearly all are responses, and a record is kept behind a pointer anyway
 pub enum Record {
     /// A response.
     Response(ResponseRecord),

@@ -83,11 +83,13 @@ impl CacheBody {
     }
 
     /// Whether the body is in memory already.
+    #[cfg(feature = "client")]
     pub(crate) const fn is_inline(&self) -> bool {
         matches!(self.0, Source::Inline(_))
     }
 
     /// The whole body, if it is in memory already.
+    #[cfg(feature = "client")]
     pub(crate) fn take_inline(&mut self) -> Option<Bytes> {
         match &mut self.0 {
             Source::Inline(bytes) => Some(bytes.take().unwrap_or_default()),

@@ -195,11 +195,11 @@ where
                 }
             }
         }
-        if is_failure(response.status()) {
-            if let Some(answer) = engine.stale_instead(&ticket) {
-                land(leader, Verdict::Failed(Error::new(ErrorKind::Status, "the origin failed")));
-                return Ok(answer);
-            }
+        if is_failure(response.status())
+            && let Some(answer) = engine.stale_instead(&ticket)
+        {
+            land(leader, Verdict::Failed(Error::new(ErrorKind::Status, "the origin failed")));
+            return Ok(answer);
         }
         if parts.method == Method::HEAD && response.status() == StatusCode::OK {
             engine.compare_with_get(&parts, ticket.partition.as_ref(), response.headers()).await;
@@ -374,10 +374,10 @@ impl Engine {
         leader: Option<Leader>,
     ) -> Response<CacheBody> {
         let (head, body) = response.into_parts();
-        if head.status.as_u16() < 400 {
-            if let Some(outdated) = &ticket.found.selected {
-                self.ledger.forget(*outdated.record.key());
-            }
+        if head.status.as_u16() < 400
+            && let Some(outdated) = &ticket.found.selected
+        {
+            self.ledger.forget(*outdated.record.key());
         }
         let info = CacheInfo::new(Outcome::Miss, ticket.found.reason)
             .with_key(ticket.primary)

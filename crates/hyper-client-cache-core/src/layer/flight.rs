@@ -41,7 +41,9 @@ impl Flights {
         match map.get(&key) {
             Some(flight) if flight.generation == generation => {
                 let flight = flight.clone();
-                flight.lock().waiters += 1;
+                let mut state = flight.lock();
+                state.waiters = state.waiters.saturating_add(1);
+                drop(state);
                 Role::Follow(Waiter { flights: self.clone(), key, flight })
             }
             _ => {

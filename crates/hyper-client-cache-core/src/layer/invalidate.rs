@@ -43,10 +43,10 @@ impl Engine {
         }
         let mut variants = Vec::new();
         for key in &keys {
-            if let Ok(Some(stored)) = self.read(key).await {
-                if let Record::Variants(index) = &*stored.record {
-                    variants.extend(index.variants.iter().map(|variant| variant.key));
-                }
+            if let Ok(Some(stored)) = self.read(key).await
+                && let Record::Variants(index) = &*stored.record
+            {
+                variants.extend(index.variants.iter().map(|variant| variant.key));
             }
         }
         keys.extend(variants);

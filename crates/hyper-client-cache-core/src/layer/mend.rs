@@ -31,7 +31,7 @@ pub(super) struct Mend {
 
 enum Stage {
     Asking(BoxFuture<'static, Result<Response<Upstream>>>),
-    Skipping { body: Upstream, skipped: u64, hash: XxHash3_64 },
+    Skipping { body: Upstream, skipped: u64, hash: Box<XxHash3_64> },
     Giving { body: Upstream, given: u64 },
     Over,
 }
@@ -59,7 +59,7 @@ impl Mend {
                         return Poll::Ready(Err(differs()));
                     }
                     let body = response.into_body();
-                    self.stage = Stage::Skipping { body, skipped: 0, hash: XxHash3_64::new() };
+                    self.stage = Stage::Skipping { body, skipped: 0, hash: Box::default() };
                 }
                 Stage::Skipping { body, skipped, hash } => {
                     let mut rest = Bytes::new();

@@ -1,6 +1,6 @@
 //! The engine: a cache around any `tower` service that sends HTTP requests.
 //!
-//! The algorithm reads top to bottom in [`service`]; each step is in the file of its name:
+//! The algorithm reads top to bottom in `service`; each step is in the file of its name:
 //! `lookup` (what is stored for a request), `exchange` (ask the origin, once for all who ask), `flight` (who asks and
 //! who waits), `stream` and `spool` (a body that is read and stored at once), `deposit` (what is stored in the end),
 //! `invalidate` (what an unsafe request removes), `refresh` (revalidation in the background), `body` (what the caller

@@ -96,6 +96,7 @@ where
     }
 }
 
+#[cfg(feature = "client")]
 impl<S> CacheService<S> {
     /// The same as `call`, without its allocation.
     pub(crate) async fn run<B>(&self, request: Request<B>) -> Result<Response<CacheBody>, Error>

@@ -184,7 +184,7 @@ impl Spool {
 
     /// A read of the part that holds `offset`; `None` where it is not written yet.
     pub(super) fn read(&self, offset: u64) -> Option<PartRead> {
-        let number = u32::try_from(offset / self.state.part_len).ok()?;
+        let number = u32::try_from(offset.checked_div(self.state.part_len)?).ok()?;
         if number >= self.state.written.load(Ordering::Acquire) {
             return None;
         }

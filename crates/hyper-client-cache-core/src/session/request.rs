@@ -173,10 +173,10 @@ impl RequestBuilder {
     }
 
     fn change(mut self, change: impl FnOnce(&mut Request<RequestBody>) -> Result<()>) -> Self {
-        if let Ok(request) = &mut self.request {
-            if let Err(error) = change(request) {
-                self.request = Err(error);
-            }
+        if let Ok(request) = &mut self.request
+            && let Err(error) = change(request)
+        {
+            self.request = Err(error);
         }
         self
     }

@@ -11,7 +11,7 @@
 //!     40      -  head, then body
 //! ```
 //!
-//! A store with one value per entry keeps the [whole](join); one with columns keeps the [block](block) of fixed part
+//! A store with one value per entry keeps the [whole](join); one with columns keeps the [`block`] of fixed part
 //! and head apart from the body, so that the head can be read, listed and replaced without the body.
 //! The checksums detect accidents, not forgery.
 //! An older version is read or missed, a newer one is missed and left alone (`docs/stored-format.md`).
