@@ -14,3 +14,4 @@ mod memory;
 #[cfg(feature = "client")]
 mod session;
 mod support;
+mod tiered;
