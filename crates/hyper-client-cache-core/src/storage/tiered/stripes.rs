@@ -176,7 +176,7 @@ impl Stripe {
     }
 }
 
-#[allow(clippy::cast_possible_truncation)] // a remainder of 256
+#[allow(clippy::arithmetic_side_effects)] // the number of stripes is not 0
 fn index(key: &CacheKey) -> usize {
     (XxHash3_64::oneshot(key.as_bytes()) % STRIPES as u64) as usize
 }
