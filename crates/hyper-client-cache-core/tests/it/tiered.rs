@@ -80,6 +80,52 @@ impl Storage for Back {
     }
 }
 
+/// A front whose insertions a test holds back before and after they happen.
+#[derive(Clone, Debug, Default)]
+struct SlowFront {
+    inner: MemoryStorage,
+    before: Gate,
+    after: Gate,
+}
+
+#[async_trait]
+impl Storage for SlowFront {
+    fn info(&self) -> StorageInfo {
+        self.inner.info()
+    }
+
+    async fn read(&self, key: &CacheKey) -> Result<Option<Entry>> {
+        self.inner.read(key).await
+    }
+
+    async fn write(&self, key: &CacheKey, entry: Entry) -> Result<()> {
+        self.before.pass().await;
+        let written = self.inner.write(key, entry).await;
+        self.after.pass().await;
+        written
+    }
+
+    async fn delete(&self, key: &CacheKey) -> Result<bool> {
+        self.inner.delete(key).await
+    }
+
+    async fn clear(&self) -> Result<()> {
+        self.inner.clear().await
+    }
+
+    fn keys(&self) -> BoxStream<'_, Result<CacheKey>> {
+        self.inner.keys()
+    }
+
+    async fn delete_expired(&self, now: SystemTime) -> Result<u64> {
+        self.inner.delete_expired(now).await
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.inner.close().await
+    }
+}
+
 /// A front that fails at everything, or at everything but reading.
 #[derive(Debug)]
 struct BrokenFront {
@@ -259,6 +305,55 @@ async fn two_writes_that_overlap_leave_the_front_empty() {
     let stored = back.inner.read(&key("a")).await.unwrap();
     assert_eq!(storage.read(&key("a")).await.unwrap(), stored);
     assert_eq!(storage.front().read(&key("a")).await.unwrap(), stored, "promoted again once all is quiet");
+}
+
+/// A writer that fills the front is overtaken by another one: what it puts there is old by then.
+#[tokio::test]
+async fn what_enters_the_front_too_late_is_never_seen_and_goes_again() {
+    let front = SlowFront::default();
+    let storage = TieredStorage::new(front.clone(), MemoryStorage::default());
+    let slow = tokio::spawn({
+        let storage = storage.clone();
+        async move { storage.write(&key("a"), entry("old")).await }
+    });
+    front.before.arrived(1).await;
+    storage.write(&key("a"), entry("new")).await.unwrap();
+    front.before.open();
+    front.after.arrived(1).await;
+    assert_eq!(front.inner.read(&key("a")).await.unwrap(), Some(entry("old")));
+    assert_eq!(storage.read(&key("a")).await.unwrap(), Some(entry("new")));
+    assert_eq!(storage.read_many(&[key("a")]).await.unwrap(), [Some(entry("new"))]);
+    front.after.open();
+    slow.await.unwrap().unwrap();
+    assert_eq!(front.inner.read(&key("a")).await.unwrap(), None);
+    assert_eq!(storage.read(&key("a")).await.unwrap(), Some(entry("new")));
+    assert_eq!(front.inner.read(&key("a")).await.unwrap(), Some(entry("new")));
+}
+
+#[tokio::test]
+async fn a_reader_dropped_while_it_fills_the_front_leaves_nothing_old_there() {
+    let (front, back) = (SlowFront::default(), MemoryStorage::default());
+    back.write(&key("a"), entry("old")).await.unwrap();
+    front.before.open();
+    let storage = TieredStorage::new(front.clone(), back);
+    let reader = tokio::spawn({
+        let storage = storage.clone();
+        async move { storage.read(&key("a")).await }
+    });
+    front.after.arrived(1).await;
+    let writer = tokio::spawn({
+        let storage = storage.clone();
+        async move { storage.write(&key("a"), entry("new")).await }
+    });
+    writer.await.unwrap().unwrap();
+    // As an insertion would that is still on its way.
+    front.inner.write(&key("a"), entry("old")).await.unwrap();
+    reader.abort();
+    assert!(reader.await.unwrap_err().is_cancelled());
+    assert_eq!(storage.read(&key("a")).await.unwrap(), Some(entry("new")), "the front is not asked");
+    front.after.open();
+    storage.write(&key("a"), entry("newer")).await.unwrap();
+    assert_eq!(front.inner.read(&key("a")).await.unwrap(), Some(entry("newer")), "until it is known again");
 }
 
 /// Case 175, for the tiered storage: the back may apply what its caller no longer waits for.
