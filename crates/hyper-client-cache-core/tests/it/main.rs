@@ -13,4 +13,6 @@
 mod memory;
 #[cfg(feature = "client")]
 mod session;
+mod storage;
 mod support;
+mod tiered;

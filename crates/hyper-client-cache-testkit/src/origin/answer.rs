@@ -24,7 +24,7 @@ use super::{Gate, Recorded};
 /// ```
 ///
 /// An answer with a fault, and each that HTTP semantics forbid, is written by hand on HTTP/1.1, and its connection is
-/// closed afterwards. On HTTP/2 a cut or a reset is `RST_STREAM`, and a [declared length](Self::content_length) that is
+/// closed afterwards. On HTTP/2 a cut is `RST_STREAM`, and a [declared length](Self::content_length) that is
 /// too long is an early `END_STREAM`.
 #[derive(Clone, Debug)]
 #[must_use]
@@ -39,6 +39,7 @@ pub struct Answer {
     pub(super) end: End,
     pub(super) limit: Option<u64>,
     pub(super) extra: Bytes,
+    pub(super) goaway: bool,
     conditional: bool,
 }
 
@@ -83,6 +84,7 @@ impl Answer {
             end: End::Proper,
             limit: None,
             extra: Bytes::new(),
+            goaway: false,
             conditional: false,
         }
     }
@@ -238,7 +240,8 @@ impl Answer {
         self
     }
 
-    /// Sends `len` bytes of the body, then resets the connection; `RST_STREAM` on HTTP/2.
+    /// Sends `len` bytes of the body, then resets the connection. On HTTP/2 the connection is closed with all of its
+    /// streams, and the last bytes may be lost.
     pub fn reset_after(mut self, len: u64) -> Self {
         self.limit = Some(len);
         self.end = End::Reset;
@@ -254,6 +257,12 @@ impl Answer {
     /// Sends bytes that nobody asked for right after the answer, then waits for the client to close; HTTP/1.1 only.
     pub fn followed_by(mut self, extra: impl Into<Bytes>) -> Self {
         self.extra = extra.into();
+        self
+    }
+
+    /// Sends `GOAWAY` with this answer: the connection takes no further requests; HTTP/2 only.
+    pub fn goaway(mut self) -> Self {
+        self.goaway = true;
         self
     }
 

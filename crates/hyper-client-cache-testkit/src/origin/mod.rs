@@ -54,6 +54,7 @@ use self::tls::Identity;
 pub struct Origin {
     address: SocketAddr,
     identity: Option<Identity>,
+    protocol: Protocol,
     script: Arc<Script>,
     server: JoinHandle<()>,
 }
@@ -71,7 +72,7 @@ impl Origin {
 
     /// Options: protocol, TLS, handler.
     pub fn builder() -> OriginBuilder {
-        OriginBuilder { http1: false, http2: false, tls: false, port: 0, handler: None }
+        OriginBuilder { http1: false, http2: false, tls: false, silent: false, port: 0, handler: None }
     }
 
     /// Answers requests for `path` with `respond` from now on, in place of what was said before and of the handler.
@@ -134,15 +135,45 @@ impl Origin {
         let _ = self.script.arrivals.subscribe().wait_for(|count| *count >= n).await;
     }
 
+    /// How many connections are open.
+    #[must_use]
+    pub fn open_connections(&self) -> u64 {
+        self.connections().saturating_sub(*self.script.disconnections.borrow())
+    }
+
+    /// Returns once `n` connections have ended in total, by whichever side.
+    pub async fn disconnected(&self, n: u64) {
+        // The sender lives as long as `self`, so waiting cannot fail.
+        let _ = self.script.disconnections.subscribe().wait_for(|count| *count >= n).await;
+    }
+
+    /// Ends all connections and stops listening: from here on, who connects is refused. Counts and script stay.
+    pub async fn stop(&mut self) {
+        if self.server.is_finished() {
+            return;
+        }
+        self.server.abort();
+        if let Some(payload) = (&mut self.server).await.err().and_then(|error| error.try_into_panic().ok()) {
+            self.script.keep_panic(payload);
+        }
+    }
+
+    /// Listens on the same port again after [`stop`](Self::stop).
+    ///
+    /// # Panics
+    /// Where somebody else has taken the port meanwhile.
+    #[allow(clippy::expect_used)] // see "Panics"
+    pub async fn resume(&mut self) {
+        let listener = TcpListener::bind(self.address).await.expect("the port is still free");
+        self.server = tokio::spawn(serve::accept(listener, self.protocol.clone(), Arc::clone(&self.script)));
+    }
+
     /// Ends the server and its connections.
     ///
     /// # Panics
     /// With the panic of a handler, if one panicked.
     pub async fn finish(mut self) {
-        self.server.abort();
-        if let Some(payload) = (&mut self.server).await.err().and_then(|error| error.try_into_panic().ok()) {
-            self.script.keep_panic(payload);
-        }
+        self.stop().await;
         // Dropping passes the panic on.
     }
 }
@@ -163,6 +194,7 @@ pub struct OriginBuilder {
     http1: bool,
     http2: bool,
     tls: bool,
+    silent: bool,
     port: u16,
     handler: Option<Arc<dyn Respond>>,
 }
@@ -173,6 +205,7 @@ impl fmt::Debug for OriginBuilder {
             .field("http1", &self.http1)
             .field("http2", &self.http2)
             .field("tls", &self.tls)
+            .field("silent", &self.silent)
             .finish_non_exhaustive()
     }
 }
@@ -202,6 +235,12 @@ impl OriginBuilder {
         self
     }
 
+    /// Accepts connections and says nothing on them, not even a TLS handshake.
+    pub fn silent(mut self) -> Self {
+        self.silent = true;
+        self
+    }
+
     /// Answers every request for which [`Origin::on`] says nothing.
     pub fn handler(mut self, handler: impl Respond) -> Self {
         self.handler = Some(Arc::new(handler));
@@ -221,10 +260,13 @@ impl OriginBuilder {
         let address = listener.local_addr().expect("the address of a listening socket");
         let either = self.http1 == self.http2;
         let identity = self.tls.then(|| Identity::new(self.http2 || either, self.http1 || either));
-        let protocol =
-            Protocol { prior_knowledge: self.http2 && !self.http1, tls: identity.as_ref().map(Identity::acceptor) };
+        let protocol = Protocol {
+            prior_knowledge: self.http2 && !self.http1,
+            tls: identity.as_ref().map(Identity::acceptor),
+            silent: self.silent,
+        };
         let script = Arc::new(Script::new(self.handler));
-        let server = tokio::spawn(serve::accept(listener, protocol, Arc::clone(&script)));
-        Origin { address, identity, script, server }
+        let server = tokio::spawn(serve::accept(listener, protocol.clone(), Arc::clone(&script)));
+        Origin { address, identity, protocol, script, server }
     }
 }

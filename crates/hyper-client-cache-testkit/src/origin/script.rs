@@ -85,6 +85,8 @@ pub(super) struct Script {
     fallback: Option<Arc<dyn Respond>>,
     // Requests so far, for those who wait for one.
     pub(super) arrivals: watch::Sender<u64>,
+    // Connections that have ended.
+    pub(super) disconnections: watch::Sender<u64>,
 }
 
 #[derive(Default)]
@@ -113,7 +115,12 @@ pub(super) struct Panicked;
 
 impl Script {
     pub(super) fn new(fallback: Option<Arc<dyn Respond>>) -> Self {
-        Self { state: Mutex::default(), fallback, arrivals: watch::Sender::new(0) }
+        Self {
+            state: Mutex::default(),
+            fallback,
+            arrivals: watch::Sender::new(0),
+            disconnections: watch::Sender::new(0),
+        }
     }
 
     pub(super) fn state_requests<T>(&self, look: impl FnOnce(&[Recorded]) -> T) -> T {

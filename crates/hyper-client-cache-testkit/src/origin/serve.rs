@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -18,6 +18,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
@@ -35,6 +36,14 @@ pub(super) struct Protocol {
     /// HTTP/2 without TLS and without asking first.
     pub(super) prior_knowledge: bool,
     pub(super) tls: Option<TlsAcceptor>,
+    /// Accepts connections and says nothing, not even a TLS handshake.
+    pub(super) silent: bool,
+}
+
+impl fmt::Debug for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Protocol").field("prior_knowledge", &self.prior_knowledge).finish_non_exhaustive()
+    }
 }
 
 /// Accepts until it is dropped, and takes its connections with it.
@@ -59,7 +68,11 @@ pub(super) async fn accept(listener: TcpListener, protocol: Protocol, script: Ar
 
 async fn connection(socket: TcpStream, protocol: Protocol, script: Arc<Script>) {
     let number = script.connected();
+    let _open = Open(&script);
     let _ = socket.set_nodelay(true);
+    if protocol.silent {
+        return std::future::pending().await;
+    }
     let (wire, http2) = match protocol.tls {
         None => (Wire::Plain(socket), protocol.prior_knowledge),
         Some(acceptor) => {
@@ -70,9 +83,18 @@ async fn connection(socket: TcpStream, protocol: Protocol, script: Arc<Script>) 
         }
     };
     if http2 {
-        speak_http2(wire, number, script).await;
+        speak_http2(wire, number, Arc::clone(&script)).await;
     } else {
-        speak_http1(wire, number, script).await;
+        speak_http1(wire, number, Arc::clone(&script)).await;
+    }
+}
+
+/// Counts the end of a connection, however it ends.
+struct Open<'a>(&'a Script);
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.disconnections.send_modify(|count| *count = count.saturating_add(1));
     }
 }
 
@@ -86,7 +108,7 @@ async fn speak_http1(wire: Wire, number: u64, script: Arc<Script>) {
         let answered: Pin<Box<dyn Future<Output = _> + Send>> = Box::pin(async move {
             let (method, answer) = ask(&script, request, number).await?;
             if answer.is_plain() {
-                return Ok(response(&answer));
+                return Ok(response(&answer, None));
             }
             *by_hand.lock().unwrap_or_else(PoisonError::into_inner) = Some((method, answer));
             Err(NoAnswer)
@@ -105,20 +127,38 @@ async fn speak_http1(wire: Wire, number: u64, script: Arc<Script>) {
 }
 
 async fn speak_http2(wire: Wire, number: u64, script: Arc<Script>) {
+    let orders = Arc::new(Orders::default());
+    let given = Arc::clone(&orders);
     let service = service_fn(move |request: Request<Incoming>| {
-        let script = Arc::clone(&script);
+        let (script, orders) = (Arc::clone(&script), Arc::clone(&given));
         async move {
             let (_, answer) = ask(&script, request, number).await?;
-            match answer.framing {
-                Framing::Raw => Err(NoAnswer),
-                _ => Ok(response(&answer)),
+            if answer.framing == Framing::Raw {
+                return Err(NoAnswer);
             }
+            if answer.goaway {
+                orders.go_away.notify_one();
+            }
+            Ok(response(&answer, Some(orders)))
         }
     });
-    let _ = http2::Builder::new(TokioExecutor::new())
-        .auto_date_header(false)
-        .serve_connection(TokioIo::new(wire), service)
-        .await;
+    let connection =
+        http2::Builder::new(TokioExecutor::new()).auto_date_header(false).serve_connection(TokioIo::new(wire), service);
+    let mut connection = pin!(connection);
+    loop {
+        tokio::select! {
+            _ = connection.as_mut() => return,
+            () = orders.hang_up.notified() => return,
+            () = orders.go_away.notified() => connection.as_mut().graceful_shutdown(),
+        }
+    }
+}
+
+/// What an answer tells the HTTP/2 connection that it goes over.
+#[derive(Debug, Default)]
+struct Orders {
+    go_away: Notify,
+    hang_up: Notify,
 }
 
 /// Why there is no response for hyper to send.
@@ -153,8 +193,8 @@ async fn ask(script: &Script, request: Request<Incoming>, connection: u64) -> Re
     Ok((method, answer))
 }
 
-fn response(answer: &Answer) -> Response<Body> {
-    let mut response = Response::new(body(answer));
+fn response(answer: &Answer, orders: Option<Arc<Orders>>) -> Response<Body> {
+    let mut response = Response::new(body(answer, orders));
     *response.status_mut() = answer.status;
     *response.headers_mut() = answer.headers.clone();
     let bodiless = matches!(answer.status.as_u16(), 204 | 304);
@@ -164,19 +204,26 @@ fn response(answer: &Answer) -> Response<Body> {
     response
 }
 
-fn body(answer: &Answer) -> Body {
+fn body(answer: &Answer, orders: Option<Arc<Orders>>) -> Body {
     if answer.pieces.is_empty() && answer.end == End::Proper {
         return Full::default().map_err(|never: Infallible| match never {}).boxed_unsync();
     }
     let player = Player::new(&answer.pieces, answer.limit);
-    let ends = Ends { end: Some(answer.end), trailers: answer.trailers.clone() };
+    let ends = Ends { end: Some(answer.end), trailers: answer.trailers.clone(), orders };
     let frames = stream::unfold((player, ends), async |(mut player, mut ends)| {
         let frame = match player.next().await {
             Some(bytes) => Ok(Frame::data(bytes)),
             None => match ends.end.take()? {
                 End::Proper | End::Abrupt if ends.trailers.is_empty() => return None,
                 End::Proper | End::Abrupt => Ok(Frame::trailers(std::mem::take(&mut ends.trailers))),
-                End::Cut | End::Reset => Err(io::Error::other("the script cuts this body")),
+                End::Cut => Err(io::Error::other("the script cuts this body")),
+                End::Reset => {
+                    if let Some(orders) = &ends.orders {
+                        orders.hang_up.notify_one();
+                    }
+                    // The connection ends before this body does.
+                    std::future::pending().await
+                }
             },
         };
         Some((frame, (player, ends)))
@@ -187,4 +234,5 @@ fn body(answer: &Answer) -> Body {
 struct Ends {
     end: Option<End>,
     trailers: HeaderMap,
+    orders: Option<Arc<Orders>>,
 }

@@ -320,3 +320,72 @@ async fn http2_streams_end_early_or_are_reset() {
     origin.on("/none", Answer::raw("HTTP/2 has no raw answers"));
     assert!(fetch2(&origin, "/none").await.is_err());
 }
+
+#[tokio::test]
+async fn http2_goes_away_or_loses_the_whole_connection() {
+    let origin = Origin::builder().http2().start().await;
+    let gate = Gate::new();
+    origin.on("/away", Answer::ok("last").goaway());
+    origin.on("/held", Answer::ok("held").gate(&gate));
+    origin.on("/lost", Answer::ok("abcdef").reset_after(3));
+    let connect = async || {
+        let tcp = TcpStream::connect(origin.address()).await.unwrap();
+        let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(tcp)).await.unwrap();
+        (sender, tokio::spawn(connection))
+    };
+    let get = |path: &str| Request::get(origin.url(path)).body(Full::<Bytes>::default()).unwrap();
+
+    let (mut sender, connection) = connect().await;
+    assert_eq!(text(sender.send_request(get("/away")).await.unwrap()).await, "last");
+    connection.await.unwrap().unwrap();
+    assert!(sender.send_request(get("/away")).await.is_err(), "the connection takes no further request");
+
+    let (mut sender, _connection) = connect().await;
+    let held = sender.send_request(get("/held")).await.unwrap();
+    gate.arrived(1).await;
+    assert!(match sender.send_request(get("/lost")).await {
+        Ok(response) => response.into_body().collect().await.is_err(),
+        Err(_) => true,
+    });
+    assert!(held.into_body().collect().await.is_err(), "its streams are lost together");
+    origin.disconnected(2).await;
+    assert_eq!(origin.open_connections(), 0);
+}
+
+#[tokio::test]
+async fn the_end_of_a_connection_is_seen() {
+    let origin = Origin::start(Answer::endless()).await;
+    let response = fetch(&origin, "/").await.unwrap();
+    assert_eq!(origin.open_connections(), 1);
+    drop(response);
+    origin.disconnected(1).await;
+    assert_eq!(origin.open_connections(), 0);
+}
+
+#[tokio::test]
+async fn a_stopped_origin_refuses_and_a_resumed_one_answers_on_the_same_port() {
+    let mut origin = Origin::start(Answer::ok("x")).await;
+    let address = origin.address();
+    assert_eq!(text(fetch(&origin, "/").await.unwrap()).await, "x");
+    origin.stop().await;
+    origin.stop().await;
+    let refused = TcpStream::connect(address).await.unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+    origin.resume().await;
+    assert_eq!(text(fetch(&origin, "/").await.unwrap()).await, "x");
+    assert_eq!((origin.count(), origin.connections(), origin.address()), (2, 2, address));
+    origin.stop().await;
+    origin.finish().await;
+}
+
+#[tokio::test]
+async fn a_silent_origin_accepts_and_says_nothing() {
+    let origin = Origin::builder().tls().silent().start().await;
+    let mut tcp = TcpStream::connect(origin.address()).await.unwrap();
+    tcp.write_all(b"GET / HTTP/1.1\r\nhost: h\r\n\r\n").await.unwrap();
+    while origin.connections() == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(tcp.try_read(&mut [0; 1]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    assert_eq!((origin.open_connections(), origin.count()), (1, 0));
+}
