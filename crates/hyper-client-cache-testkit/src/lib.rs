@@ -7,7 +7,8 @@
 //! `docs/writing-a-backend.md` walks from an empty crate to a green suite, `docs/storage-contract.md` explains each
 //! rule.
 //!
-//! Depending on this crate alone is enough: it re-exports [`core`], [`macro@async_trait`], [`bytes`] and [`tokio`].
+//! Depending on this crate alone is enough: it re-exports [`core`], [`macro@async_trait`], [`bytes`], [`futures_core`],
+//! [`futures_util`] and [`tokio`].
 //!
 //! In reading order: [`contract`] (the rules), [`reference`](mod@reference) (the smallest storage that keeps them
 //! all), [`broken`] (one storage for each rule that does not), [`FaultyStorage`] (one that fails when told to),
@@ -38,7 +39,7 @@ mod clock;
 
 pub use async_trait::async_trait;
 pub use hyper_client_cache_core as core;
-pub use {bytes, tokio};
+pub use {bytes, futures_core, futures_util, tokio};
 
 pub use self::clock::ManualClock;
 pub use self::faulty::{Faults, FaultyStorage, Op};

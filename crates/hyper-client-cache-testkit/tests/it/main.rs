@@ -12,4 +12,5 @@
 
 mod broken;
 mod origin;
+mod custom_storage;
 mod reference;
