@@ -6,6 +6,8 @@ use std::sync::Arc;
 use hyper_client_cache_testkit::broken::{self, Case};
 use hyper_client_cache_testkit::contract::{STORAGE_TESTS, Verdict, Violation};
 
+const KILLED: &str = "s03_a_killed_writer_leaves_whole_entries";
+
 /// The tests that found `case` out, by name.
 async fn found_out(case: &Case) -> BTreeMap<&'static str, (&'static str, Violation)> {
     let mut failed = BTreeMap::new();
@@ -41,7 +43,8 @@ async fn a_broken_storage_fails_the_tests_of_the_rule_that_it_breaks() {
     let rules: BTreeSet<_> = STORAGE_TESTS.iter().map(|test| test.rule).filter(|rule| *rule != "model").collect();
     assert_eq!(rules.len(), 15);
     assert_eq!(rules_broken, rules, "a rule without a broken storage");
-    let tests: BTreeSet<_> = STORAGE_TESTS.iter().map(|test| test.name).collect();
+    // The module `killed` shows that this one can fail: it takes a storage that two processes share.
+    let tests: BTreeSet<_> = STORAGE_TESTS.iter().map(|test| test.name).filter(|name| *name != KILLED).collect();
     let never: Vec<_> = tests.difference(&tests_failed).collect();
     assert!(never.is_empty(), "no broken storage makes these tests fail: {never:?}");
 }
@@ -57,7 +60,7 @@ async fn the_same_storage_unbroken_passes_every_test() {
 
     let harness: Arc<dyn hyper_client_cache_testkit::contract::Harness> =
         Arc::new(broken::BrokenHarness::<Unchanged>::default());
-    for test in STORAGE_TESTS {
+    for test in STORAGE_TESTS.iter().filter(|test| test.name != KILLED) {
         let outcome = test.run(&harness).await;
         assert!(matches!(outcome, Ok(Verdict::Kept)), "{}: {outcome:?}", test.name);
     }

@@ -13,4 +13,6 @@
 mod broken;
 mod origin;
 mod custom_storage;
+mod faulty;
+mod killed;
 mod reference;
