@@ -43,3 +43,8 @@ pub use {bytes, futures_core, futures_util, tokio};
 
 pub use self::clock::ManualClock;
 pub use self::faulty::{Faults, FaultyStorage, Op};
+
+/// Compiles and runs the code of the guide.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/writing-a-backend.md")]
+struct WritingABackend;

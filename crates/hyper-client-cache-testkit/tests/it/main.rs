@@ -13,6 +13,7 @@
 mod broken;
 mod origin;
 mod custom_storage;
+mod docs;
 mod faulty;
 mod killed;
 mod reference;
