@@ -2,9 +2,11 @@
 //!
 //! [`storages`] lists them. Each is a [`Twist`] of a few lines around a [`ReferenceStorage`], and does what a real
 //! backend once did or easily does: rounds a deadline down, clears by prefix, writes in two steps.
+//! For caches there is [`BrokenCache`], which has a [`CacheFault`].
 //! They lie in files of the same names as the tests that find them.
 
 mod atomic;
+mod cache;
 mod content;
 mod damage;
 mod expiry;
@@ -15,6 +17,7 @@ mod twist;
 use std::fmt;
 use std::sync::Arc;
 
+pub use self::cache::{BrokenCache, BrokenCacheHarness, CacheFault};
 pub use self::twist::{Broken, BrokenHarness, Twist};
 use crate::contract::Harness;
 #[allow(unused_imports)] // for the documentation

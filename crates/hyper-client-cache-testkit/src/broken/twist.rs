@@ -90,6 +90,13 @@ pub struct Broken<T> {
     twist: Arc<T>,
 }
 
+impl<T: Twist> Broken<T> {
+    /// `good` with `twist`.
+    pub fn new(good: ReferenceStorage, twist: T) -> Self {
+        Self { good, twist: Arc::new(twist) }
+    }
+}
+
 impl<T> Clone for Broken<T> {
     fn clone(&self) -> Self {
         Self { good: self.good.clone(), twist: Arc::clone(&self.twist) }
@@ -165,7 +172,7 @@ impl<T> Default for BrokenHarness<T> {
 
 impl<T: Twist> BrokenHarness<T> {
     fn twisted(good: ReferenceStorage) -> Opened {
-        Opened::new(Broken { good, twist: Arc::new(T::default()) })
+        Opened::new(Broken::new(good, T::default()))
     }
 }
 

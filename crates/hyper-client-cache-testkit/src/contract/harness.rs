@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::ops::Deref;
+use std::process::Command;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -71,6 +72,16 @@ pub trait Harness: Send + Sync + 'static {
     /// slow server may ask for fewer.
     fn many_keys(&self) -> usize {
         33_000
+    }
+
+    /// A command for a process that opens `namespace` in this harness's place and calls [`victim`](super::victim()) with
+    /// the storage, to be killed while it writes; `None` where a second process cannot share the place.
+    ///
+    /// The usual one is the test binary itself, told to run one test of its own that looks for its orders in the
+    /// environment: `docs/writing-a-backend.md` shows it.
+    fn victim(&self, namespace: &str) -> Option<Command> {
+        let _ = namespace;
+        None
     }
 }
 

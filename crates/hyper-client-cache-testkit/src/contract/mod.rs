@@ -6,7 +6,7 @@
 //! that was not needed fails too, so the list of exceptions in a backend's tests is always the truth.
 //!
 //! The rules themselves, in files by what they are about: `content` (S1, S2, S9, S10), `atomic` (S3, S12),
-//! `expiry` (S5, S6), `keys` (S4, S7, S8), `lifecycle` (S11, S13, S14), `damage` (S15), `model` (all of them at once,
+//! `expiry` (S5, S6), `keys` (S4, S7, S8), `lifecycle` (S11, S13, S14), `damage` (S15), `victim` (S3, in a process that is killed), `model` (all of them at once,
 //! at random), `cache` (for [`Cache`](crate::core::cache::Cache)s).
 
 mod harness;
@@ -23,11 +23,13 @@ mod expiry;
 mod keys;
 mod lifecycle;
 mod model;
+mod victim;
 
 pub use self::harness::{CacheHarness, Damage, Harness, Opened};
 pub use self::outcome::{Outcome, Verdict, Violation};
 pub use self::runner::{Report, Row, run, run_cache};
 pub use self::suite::{CACHE_TESTS, STORAGE_TESTS, Test};
+pub use self::victim::victim;
 
 #[doc(hidden)]
 pub use self::runner::{check, check_cache};

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::runner::Running;
-use super::{CacheHarness, Harness, atomic, cache, content, damage, expiry, keys, lifecycle, model};
+use super::{CacheHarness, Harness, atomic, cache, content, damage, expiry, keys, lifecycle, model, victim};
 
 /// One test of the contract.
 #[derive(Clone, Copy)]
@@ -37,6 +37,7 @@ macro_rules! __storage_tests {
             S3 atomic s03_a_dropped_write_leaves_a_whole_entry,
             S3 atomic s03_a_dropped_call_leaves_the_storage_usable,
             S3 atomic s03_a_reader_beside_a_writer_sees_no_mix,
+            S3 victim s03_a_killed_writer_leaves_whole_entries,
             S4 keys s04_deleting_what_is_not_there_is_fine,
             S4 keys s04_any_number_of_keys_is_accepted,
             S5 expiry s05_the_dead_are_invisible_to_every_reader,
@@ -136,7 +137,7 @@ macro_rules! __names {
 /// mod contract {
 ///     use hyper_client_cache_testkit::{contract_tests, reference::ReferenceHarness};
 ///
-///     contract_tests!(ReferenceHarness::new(), skip = [s14_no_credential_is_shown]);
+///     contract_tests!(ReferenceHarness::new(), skip = [s14_no_credential_is_shown, s03_a_killed_writer_leaves_whole_entries]);
 /// }
 /// ```
 #[macro_export]

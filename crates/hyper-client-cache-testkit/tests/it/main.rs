@@ -12,4 +12,8 @@
 
 mod broken;
 mod origin;
+mod custom_storage;
+mod docs;
+mod faulty;
+mod killed;
 mod reference;
