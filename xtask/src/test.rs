@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use lexopt::prelude::*;
@@ -25,6 +26,7 @@ struct Options {
 
 /// Runs the tests that `args` select, all without any.
 pub(crate) fn main(args: Vec<String>) -> Result<()> {
+    let started = Instant::now();
     let options = Options::parse(args)?;
     let workspace = Workspace::load()?;
     for name in &options.packages {
@@ -46,6 +48,7 @@ pub(crate) fn main(args: Vec<String>) -> Result<()> {
     if !options.no_examples {
         examples::run(&built.examples, &mut summary)?;
     }
+    println!("\nall tests: {:.1} s", started.elapsed().as_secs_f64());
     close(&summary, &options.allowed_skips, status.success())
 }
 

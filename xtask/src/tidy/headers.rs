@@ -1,4 +1,4 @@
-//! Every Rust file begins with `//!`: why it exists and where to read next.
+//! Every Rust file begins with `//!`: why it exists and where to read next. A crate may say it with its README.
 
 use anyhow::Result;
 
@@ -15,7 +15,8 @@ pub(super) fn check(repository: &Repository) -> Result<Vec<Finding>> {
 }
 
 fn has_header(text: &str) -> bool {
-    text.strip_prefix("//! ").is_some_and(|rest| !rest.lines().next().unwrap_or_default().trim().is_empty())
+    text.starts_with("#![doc = include_str!(")
+        || text.strip_prefix("//! ").is_some_and(|rest| !rest.lines().next().unwrap_or_default().trim().is_empty())
 }
 
 #[cfg(test)]
@@ -25,6 +26,7 @@ mod tests {
     #[test]
     fn a_file_without_a_reason_is_found() {
         assert!(has_header("//! Why.\n"));
+        assert!(has_header("#![doc = include_str!(\"../README.md\")]\n"));
         for bad in ["", "use std::fmt;\n//! Why.\n", "// Why.\n", "/// Why.\n", "//! \nWhy\n"] {
             assert!(!has_header(bad), "{bad:?}");
         }

@@ -23,10 +23,9 @@ pub(super) fn check(repository: &Repository) -> Result<Vec<Finding>> {
     let lib = Path::new(FOLDER).join("lib.rs");
     let root = Root::parse(&Source::parse(&repository.read(&lib)?)?.tokens);
     let mut findings: Vec<_> = root.misplaced().into_iter().map(|message| Finding::new(&lib, message)).collect();
-    for path in repository.with_extension("rs") {
+    for (path, source) in repository.without_tests() {
         let Ok(inside) = path.strip_prefix(FOLDER) else { continue };
         let Some((module, depth)) = place(inside) else { continue };
-        let source = Source::parse(&repository.read(path)?)?;
         for (line, target) in root_paths(&source.tokens, depth) {
             if let Some(message) = root.judge(&module, &target) {
                 findings.push(Finding::new(path, message).at(line));

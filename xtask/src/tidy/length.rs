@@ -4,7 +4,6 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::source::Source;
 use super::{Finding, Repository};
 
 const HARD: usize = 500;
@@ -12,17 +11,11 @@ const SOFT: usize = 400;
 
 pub(super) fn check(repository: &Repository) -> Result<Vec<Finding>> {
     let mut findings = Vec::new();
-    for path in repository.with_extension("rs").filter(|path| !is_test(path)) {
-        let text = repository.read(path)?;
-        let lines = text.lines().count().saturating_sub(Source::parse(&text)?.test_lines);
+    for (path, source) in repository.without_tests() {
+        let lines = repository.read(path)?.lines().count().saturating_sub(source.test_lines);
         findings.extend(judge(path, lines));
     }
     Ok(findings)
-}
-
-/// Integration tests are tests as a whole.
-fn is_test(path: &Path) -> bool {
-    path.iter().any(|part| part == "tests")
 }
 
 fn judge(path: &Path, lines: usize) -> Option<Finding> {
@@ -44,6 +37,5 @@ mod tests {
         assert_eq!(judge(400), None);
         assert!(judge(401).is_some_and(|finding| finding.warning));
         assert!(judge(501).is_some_and(|finding| !finding.warning));
-        assert!(is_test(Path::new("crates/a/tests/it/main.rs")));
     }
 }

@@ -13,11 +13,13 @@ mod links;
 mod manifests;
 mod source;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
+use self::source::Source;
 use crate::workspace::Workspace;
 use crate::{no_arguments, sh};
 
@@ -64,6 +66,8 @@ struct Repository {
     workspace: Workspace,
     /// Every file that is tracked or could be, relative to the root.
     files: Vec<PathBuf>,
+    /// What each Rust file among them is, by path.
+    sources: BTreeMap<PathBuf, Source>,
 }
 
 impl Repository {
@@ -76,7 +80,22 @@ impl Repository {
         let files = listing.split('\0').filter(|path| !path.is_empty()).map(PathBuf::from);
         // A file that was deleted but is still in the index is gone.
         let files = files.filter(|path| workspace.root.join(path).is_file()).collect();
-        Ok(Self { workspace, files })
+        let mut repository = Self { workspace, files, sources: BTreeMap::new() };
+        for path in repository.with_extension("rs").map(Path::to_owned).collect::<Vec<_>>() {
+            let source = Source::parse(&repository.read(&path)?).with_context(|| path.display().to_string())?;
+            repository.sources.insert(path, source);
+        }
+        Ok(repository)
+    }
+
+    /// The Rust files that are part of a library or program, not of its tests.
+    fn without_tests(&self) -> impl Iterator<Item = (&Path, &Source)> {
+        let of_modules = self.sources.iter().flat_map(|(path, source)| source.test_files(path));
+        let test_files: BTreeSet<_> = of_modules.collect();
+        self.sources.iter().map(|(path, source)| (path.as_path(), source)).filter(move |(path, _)| {
+            // Integration tests are tests as a whole.
+            !test_files.contains(*path) && !path.iter().any(|part| part == "tests")
+        })
     }
 
     fn with_extension<'a>(&'a self, extension: &'a str) -> impl Iterator<Item = &'a Path> {

@@ -1,24 +1,36 @@
 //! A Rust file as tokens: comments are gone, and what only tests see can be told apart.
 
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Result, anyhow};
 use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
 
-/// The tokens of a file, without items under `#[cfg(test)]`, and how many lines those items take.
+/// A file without items under `#[cfg(test)]`.
 #[derive(Debug)]
 pub(super) struct Source {
     pub(super) tokens: Vec<TokenTree>,
+    /// How many lines those items take.
     pub(super) test_lines: usize,
+    /// The modules among those items that are files of their own, by name.
+    pub(super) test_modules: Vec<String>,
 }
 
 impl Source {
     /// Reads `text`.
     pub(super) fn parse(text: &str) -> Result<Self> {
         let stream = TokenStream::from_str(text).map_err(|error| anyhow!("no Rust: {error}"))?;
-        let mut source = Self { tokens: Vec::new(), test_lines: 0 };
+        let mut source = Self { tokens: Vec::new(), test_lines: 0, test_modules: Vec::new() };
         source.tokens = source.without_tests(stream);
         Ok(source)
+    }
+
+    /// The files of [`test_modules`](Self::test_modules), if this is the file at `path`.
+    pub(super) fn test_files(&self, path: &Path) -> Vec<PathBuf> {
+        let is_root = path.file_stem().is_some_and(|stem| stem == "mod" || stem == "lib" || stem == "main");
+        let folder = if is_root { path.parent().unwrap_or(path).to_owned() } else { path.with_extension("") };
+        let both = |name| [folder.join(format!("{name}.rs")), folder.join(name).join("mod.rs")];
+        self.test_modules.iter().flat_map(both).collect()
     }
 
     fn without_tests(&mut self, stream: TokenStream) -> Vec<TokenTree> {
@@ -33,11 +45,17 @@ impl Source {
             // The item ends with its block or its semicolon, whichever comes first.
             let first = token.span().start().line;
             let mut last = first;
+            let mut name = None;
             for token in tokens.by_ref() {
                 last = token.span().end().line;
-                let is_block = matches!(&token, TokenTree::Group(group) if group.delimiter() == Delimiter::Brace);
-                if is_block || is_punct(&token, ';') {
-                    break;
+                match &token {
+                    TokenTree::Ident(ident) => name = Some(ident.to_string()),
+                    TokenTree::Group(group) if group.delimiter() == Delimiter::Brace => break,
+                    token if is_punct(token, ';') => {
+                        self.test_modules.extend(name);
+                        break;
+                    }
+                    _ => {}
                 }
             }
             self.test_lines = self.test_lines.saturating_add(last.saturating_sub(first).saturating_add(1));
@@ -77,6 +95,15 @@ mod tests {
         let text = source.tokens.iter().cloned().collect::<TokenStream>().to_string();
         assert!(text.contains('a') && text.contains("c ()") && !text.contains("b ()"), "{text}");
         assert_eq!(source.test_lines, 4);
+    }
+
+    #[test]
+    fn a_test_module_in_a_file_of_its_own_is_named() {
+        let source =
+            Source::parse("mod a;\n#[cfg(test)]\npub(crate) mod testing;\n#[cfg(test)]\nmod tests {}\n").unwrap();
+        assert_eq!(source.test_modules, ["testing"]);
+        assert!(source.test_files(Path::new("src/policy/mod.rs")).contains(&PathBuf::from("src/policy/testing.rs")));
+        assert!(source.test_files(Path::new("src/key.rs")).contains(&PathBuf::from("src/key/testing.rs")));
     }
 
     #[test]
