@@ -45,10 +45,12 @@ impl Totals {
 pub(crate) struct Batch<'a> {
     pub(crate) connection: &'a mut SqliteConnection,
     pub(crate) shared: &'a Shared,
-    /// What the tables held after our last transaction.
-    pub(crate) totals: &'a mut Totals,
+    /// What the tables held after our last transaction; `None` before the first.
+    pub(crate) totals: &'a mut Option<Totals>,
     /// Whether rows were removed, so that pages may be given back.
     pub(crate) freed: &'a mut bool,
+    /// Whether nothing is to happen where one task is refused.
+    pub(crate) whole: bool,
 }
 
 impl Batch<'_> {
@@ -59,7 +61,8 @@ impl Batch<'_> {
     pub(crate) async fn run(&mut self, tasks: &[&Task], fold: bool) -> Result<Outcomes> {
         let groups = plan(tasks);
         let added = tasks.iter().map(|task| added(task)).fold(0, u64::saturating_add);
-        let crowded = self.shared.max_bytes().is_some_and(|limit| self.totals.charge().saturating_add(added) > limit);
+        // What others wrote since is noticed by the next transaction.
+        let crowded = self.is_crowded(added);
         let result = match groups.as_slice() {
             [Group::Write(table, members)] if !fold && !crowded && fits_one_statement(tasks, members) => {
                 self.write_at_once(*table, &rows_of(tasks, members)).await.map(|()| vec![Ok(0); tasks.len()])
@@ -78,21 +81,24 @@ impl Batch<'_> {
         let query = bind_rows(table.upsert_and_commit(rows.len()), rows);
         let found = query.fetch_all(&mut *self.connection).await?;
         if let Some(row) = found.last() {
-            *self.totals = Totals::of(row)?;
+            *self.totals = Some(Totals::of(row)?);
         }
         Ok(())
     }
 
     async fn run_groups(&mut self, tasks: &[&Task], groups: &[Group], added: u64, fold: bool) -> Result<Outcomes> {
         self.execute("BEGIN IMMEDIATE").await?;
-        *self.totals = self.read_totals().await?;
+        self.read_totals().await?;
         let mut outcomes: Outcomes = vec![Ok(0); tasks.len()];
-        let crowded = self.shared.max_bytes().is_some_and(|limit| self.totals.charge().saturating_add(added) > limit);
+        let crowded = self.is_crowded(added);
         if fold || crowded {
             self.fold_uses().await?;
         }
-        let refused = if crowded { eviction::make_room(self, tasks, added).await? } else { Vec::new() };
+        let refused = if crowded { eviction::make_room(self, tasks).await? } else { Vec::new() };
         for (at, error) in refused {
+            if self.whole {
+                return Err(error);
+            }
             set(&mut outcomes, at, Err(error));
         }
         for group in groups {
@@ -107,7 +113,7 @@ impl Batch<'_> {
                 }
             }
         }
-        *self.totals = self.read_totals().await?;
+        self.read_totals().await?;
         self.execute("COMMIT").await?;
         Ok(outcomes)
     }
@@ -118,7 +124,39 @@ impl Batch<'_> {
     }
 
     pub(crate) async fn read_totals(&mut self) -> Result<Totals> {
-        Totals::of(&sqlx::query(TOTALS).fetch_one(&mut *self.connection).await?)
+        let totals = Totals::of(&sqlx::query(TOTALS).fetch_one(&mut *self.connection).await?)?;
+        *self.totals = Some(totals);
+        Ok(totals)
+    }
+
+    /// Whether `added` more bytes may be over the bound.
+    fn is_crowded(&self, added: u64) -> bool {
+        self.shared
+            .max_bytes()
+            .is_some_and(|limit| self.totals.is_none_or(|totals| totals.charge().saturating_add(added) > limit))
+    }
+
+    /// What the entries that `tasks` will write count against the bound, less what they replace.
+    pub(crate) async fn incoming(&mut self, tasks: &[&Task]) -> Result<(u64, u64)> {
+        let mut written: HashMap<(Table, CacheKey), u64> = HashMap::new();
+        for task in tasks {
+            if let Task::Write(table, key, row) | Task::Refresh(table, key, row) = task {
+                written.insert((*table, *key), row.charge());
+            }
+        }
+        let mut replaced: u64 = 0;
+        for table in Table::ALL {
+            let keys: Vec<_> = written.keys().filter(|(of, _)| *of == table).map(|(_, key)| *key).collect();
+            for chunk in keys.chunks(MAX_ROWS) {
+                let mut query = sqlx::query(table.held(chunk.len()));
+                for key in chunk {
+                    query = query.bind(key.to_string());
+                }
+                let held = Totals::of(&query.fetch_one(&mut *self.connection).await?)?;
+                replaced = replaced.saturating_add(held.charge());
+            }
+        }
+        Ok((written.values().fold(0, |sum, charge| sum.saturating_add(*charge)), replaced))
     }
 
     async fn write_group(&mut self, table: Table, tasks: &[&Task], members: &[usize], done: &Outcomes) -> Result<()> {
@@ -175,10 +213,11 @@ impl Batch<'_> {
         Ok(found)
     }
 
-    /// Takes removed rows, whose first column is their length, off the counters.
-    pub(crate) async fn count_removed(&mut self, table: Table, rows: &[SqliteRow]) -> Result<()> {
+    /// Takes removed rows, whose first column is their length, off the counters; says what they counted against the
+    /// bound.
+    pub(crate) async fn count_removed(&mut self, table: Table, rows: &[SqliteRow]) -> Result<u64> {
         if rows.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
         let mut bytes: i64 = 0;
         for row in rows {
@@ -186,7 +225,8 @@ impl Batch<'_> {
         }
         let entries = i64::try_from(rows.len()).unwrap_or(i64::MAX);
         *self.freed = true;
-        self.add(table, entries.saturating_neg(), bytes.saturating_neg()).await
+        self.add(table, entries.saturating_neg(), bytes.saturating_neg()).await?;
+        Ok(Totals { entries: rows.len() as u64, bytes: unsigned(bytes) }.charge())
     }
 
     async fn add(&mut self, table: Table, entries: i64, bytes: i64) -> Result<()> {
@@ -262,7 +302,7 @@ pub(crate) async fn expire_chunk(batch: &mut Batch<'_>, table: Table, now: i64) 
     let result = async {
         batch.execute("BEGIN IMMEDIATE").await?;
         let removed = batch.expire(table, now).await?;
-        *batch.totals = batch.read_totals().await?;
+        batch.read_totals().await?;
         batch.execute("COMMIT").await?;
         Ok(removed)
     }

@@ -1,5 +1,6 @@
 //! The cache that a session is given: three storages over one database.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -19,10 +20,9 @@ use crate::storage::SqliteStorage;
 ///
 /// The file may be used by several processes at once. See the [crate's documentation](crate) for what is set how and
 /// what is durable when.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct SqliteCache(Arc<Inner>);
 
-#[derive(Debug)]
 struct Inner {
     engine: Arc<Engine>,
     responses: SqliteStorage,
@@ -115,6 +115,12 @@ impl SqliteCache {
             bodies: storage(Table::Bodies),
             engine,
         })))
+    }
+}
+
+impl fmt::Debug for SqliteCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SqliteCache").field(self.0.engine.shared.config()).finish()
     }
 }
 

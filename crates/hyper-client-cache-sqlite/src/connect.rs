@@ -8,7 +8,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqlitePool, SqliteSyn
 use sqlx::{ConnectOptions, Connection};
 
 use crate::config::Driver;
-use crate::error::Result;
+use crate::error::{Result, SqliteError};
+use crate::schema::Patience;
 
 /// How long SQLite itself waits for a lock on the writer's connection before the writer looks at its queue again.
 const WRITER_WAIT: Duration = Duration::from_millis(5);
@@ -67,7 +68,14 @@ impl FileSource {
 
     /// For reading alone, while a writer is there (so that the journal exists).
     pub(crate) async fn reader(&self) -> Result<SqliteConnection> {
-        Ok(self.options.clone().read_only(true).busy_timeout(self.busy_timeout).connect().await?)
+        let patience = Patience::new();
+        let options = self.options.clone().read_only(true).busy_timeout(self.busy_timeout);
+        loop {
+            match options.connect().await.map_err(SqliteError::from) {
+                Err(error) if patience.allows(&error) => {}
+                outcome => return outcome,
+            }
+        }
     }
 
     /// For reading a file that nobody can write: no journal can be made beside it, so none is looked for.

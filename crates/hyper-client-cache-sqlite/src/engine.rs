@@ -19,6 +19,7 @@ use crate::error::{Fault, Result, SqliteError};
 use crate::open::{self, Opened};
 use crate::queue::{self, NewRow, Queued, Task};
 use crate::reader::{Readers, Row};
+use crate::schema::Patience;
 use crate::sql::Table;
 use crate::uses::Uses;
 use crate::writer::{self, Access};
@@ -140,7 +141,12 @@ impl Engine {
             changes: Changes { started: Instant::now(), looked_at: AtomicU64::new(0), pending: AtomicBool::new(false) },
             _folder: folder,
         });
-        shared.continue_order().await?;
+        let patience = Patience::new();
+        while let Err(error) = shared.continue_order().await {
+            if !patience.allows(&error) {
+                return Err(error);
+            }
+        }
         let queue = access.map(|access| {
             let (queue, tasks) = mpsc::channel(queue::CAPACITY);
             runtime.spawn(writer::run(shared.clone(), access, tasks));
@@ -259,18 +265,18 @@ impl Engine {
     }
 
     pub(crate) async fn close(&self) -> Result<()> {
-        let first = !self.shared.closed.swap(true, Ordering::AcqRel);
+        self.shared.closed.store(true, Ordering::Release);
         for connection in self.shared.readers.close() {
             connection.close().await;
         }
         let Some(queue) = &self.queue else { return Ok(()) };
         let (reply, done) = oneshot::channel();
         let queued = Queued { task: Task::Close, since: Instant::now(), reply: Some(reply) };
-        if queue.send(queued).await.is_err() || !first {
-            // Closed before, or its runtime has ended.
-            return Ok(());
+        // Where nobody answers it was closed before, or its runtime has ended.
+        match queue.send(queued).await {
+            Ok(()) => done.await.unwrap_or(Ok(0)).map(drop),
+            Err(_) => Ok(()),
         }
-        done.await.unwrap_or(Ok(0)).map(drop)
     }
 
     /// Whether nobody else has written since what is kept in memory was read, as far as is known: looked at not longer

@@ -90,10 +90,13 @@ impl From<sqlx::Error> for SqliteError {
 const fn fault_of(code: u32) -> Fault {
     const READONLY_DBMOVED: u32 = 1032;
     const IOERR_SHORT_READ: u32 = 522;
+    const IOERR_DELETE_NOENT: u32 = 5898;
     match code {
         READONLY_DBMOVED => Fault::Moved,
         // A page beyond the end of the file: somebody cut it.
         IOERR_SHORT_READ => Fault::Corrupt,
+        // Two connections let go of the journal at once.
+        IOERR_DELETE_NOENT => Fault::Busy,
         _ => match code & 0xFF {
             5 | 6 => Fault::Busy,
             8 => Fault::ReadOnly,
@@ -184,6 +187,7 @@ mod tests {
             (261, Fault::Busy),
             (517, Fault::Busy),
             (262, Fault::Busy),
+            (5898, Fault::Busy),
             (11, Fault::Corrupt),
             (267, Fault::Corrupt),
             (26, Fault::Corrupt),

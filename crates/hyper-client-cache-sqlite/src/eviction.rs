@@ -16,37 +16,42 @@ use crate::sql::{MAX_ROWS, Table};
 /// A bound from which on a little more is removed than needed, so that not every write has to remove something.
 const LARGE: u64 = 64 * 1024 * 1024;
 
-/// Removes entries until `incoming` more bytes fit; says which tasks have to be refused because they never will.
-pub(crate) async fn make_room(
-    batch: &mut Batch<'_>,
-    tasks: &[&Task],
-    incoming: u64,
-) -> Result<Vec<(usize, SqliteError)>> {
+/// Removes entries until what `tasks` write fits; says which tasks have to be refused because they never will.
+pub(crate) async fn make_room(batch: &mut Batch<'_>, tasks: &[&Task]) -> Result<Vec<(usize, SqliteError)>> {
     let Some(limit) = batch.shared.max_bytes() else { return Ok(Vec::new()) };
     let slack = if limit >= LARGE { limit / 256 } else { 0 };
     let target = limit.saturating_sub(slack);
     let now = to_millis(batch.shared.now());
-    for table in Table::ALL {
-        while over(batch, incoming, target) && batch.expire(table, now).await? > 0 {
-            *batch.totals = batch.read_totals().await?;
+    let mut tables = Table::ALL.iter();
+    let mut next = tables.next();
+    loop {
+        // Asked anew each time, because what goes may be what would have been replaced.
+        let excess = excess(batch, tasks, limit).await?;
+        if excess == 0 {
+            return Ok(Vec::new());
+        }
+        let excess = excess.saturating_add(limit.saturating_sub(target));
+        let went = match next {
+            Some(table) => batch.expire(*table, now).await? > 0,
+            None => evict_some(batch, excess).await?,
+        };
+        match (went, next) {
+            (true, _) => {}
+            (false, Some(_)) => next = tables.next(),
+            (false, None) => return refuse(batch, tasks, limit).await,
         }
     }
-    while over(batch, incoming, target) {
-        if !evict_some(batch, incoming, target).await? {
-            break;
-        }
-        *batch.totals = batch.read_totals().await?;
-    }
-    Ok(refuse(batch, tasks, incoming, limit))
 }
 
-fn over(batch: &Batch<'_>, incoming: u64, target: u64) -> bool {
-    batch.totals.charge().saturating_add(incoming) > target
+/// How many bytes too many there would be.
+async fn excess(batch: &mut Batch<'_>, tasks: &[&Task], limit: u64) -> Result<u64> {
+    let (written, replaced) = batch.incoming(tasks).await?;
+    let held = batch.read_totals().await?.charge();
+    Ok(held.saturating_add(written).saturating_sub(replaced).saturating_sub(limit))
 }
 
 /// Removes the least recently used heads that are needed, at most [`MAX_ROWS`]; `false` where none is left.
-async fn evict_some(batch: &mut Batch<'_>, incoming: u64, target: u64) -> Result<bool> {
-    let mut excess = batch.totals.charge().saturating_add(incoming).saturating_sub(target);
+async fn evict_some(batch: &mut Batch<'_>, mut excess: u64) -> Result<bool> {
     let mut candidates = Vec::new();
     for table in [Table::Responses, Table::Redirects] {
         let query = sqlx::query(table.oldest()).bind(i64::try_from(MAX_ROWS).unwrap_or(1));
@@ -60,7 +65,6 @@ async fn evict_some(batch: &mut Batch<'_>, incoming: u64, target: u64) -> Result
     }
     candidates.sort_by_key(|(used, ..)| *used);
     let mut chosen: [Vec<CacheKey>; 2] = [Vec::new(), Vec::new()];
-    let mut parts = Vec::new();
     let mut went = false;
     for (_, table, key, len, block) in candidates.into_iter().take(MAX_ROWS) {
         if excess == 0 {
@@ -78,19 +82,18 @@ async fn evict_some(batch: &mut Batch<'_>, incoming: u64, target: u64) -> Result
             Table::Redirects => redirects.push(key),
             _ => responses.push(key),
         }
-        parts.extend(parts_of(block));
         excess = excess.saturating_sub(len.saturating_add(crate::ENTRY_OVERHEAD));
+        if let Some((after, before)) = parts_of(block) {
+            let query = sqlx::query(Table::Bodies.delete_range()).bind(after).bind(before);
+            let rows = query.fetch_all(&mut *batch.connection).await?;
+            excess = excess.saturating_sub(batch.count_removed(Table::Bodies, &rows).await?);
+        }
     }
     let [responses, redirects] = chosen;
     for (table, keys) in [(Table::Responses, responses), (Table::Redirects, redirects)] {
         let removed = batch.delete_keys(table, &keys).await?;
         went |= !removed.is_empty();
         batch.shared.count_evicted(table, removed.iter().filter(|(_, live)| *live).count() as u64);
-    }
-    for (after, before) in parts {
-        let query = sqlx::query(Table::Bodies.delete_range()).bind(after).bind(before);
-        let rows = query.fetch_all(&mut *batch.connection).await?;
-        batch.count_removed(Table::Bodies, &rows).await?;
     }
     Ok(went)
 }
@@ -105,8 +108,8 @@ fn parts_of(block: Vec<u8>) -> Option<(String, String)> {
 }
 
 /// The tasks that do not fit although everything that may go has gone: the last ones first.
-fn refuse(batch: &Batch<'_>, tasks: &[&Task], incoming: u64, limit: u64) -> Vec<(usize, SqliteError)> {
-    let mut excess = batch.totals.charge().saturating_add(incoming).saturating_sub(limit);
+async fn refuse(batch: &mut Batch<'_>, tasks: &[&Task], limit: u64) -> Result<Vec<(usize, SqliteError)>> {
+    let mut excess = excess(batch, tasks, limit).await?;
     let mut refused = Vec::new();
     for (at, task) in tasks.iter().enumerate().rev() {
         if excess == 0 {
@@ -116,5 +119,5 @@ fn refuse(batch: &Batch<'_>, tasks: &[&Task], incoming: u64, limit: u64) -> Vec<
         excess = excess.saturating_sub(len);
         refused.push((at, SqliteError::TooLarge { len, limit }));
     }
-    refused
+    Ok(refused)
 }

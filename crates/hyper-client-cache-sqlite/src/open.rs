@@ -4,14 +4,14 @@
 //! database is refused untouched; only then a writing connection, which looks again, because only it sees what is
 //! still in the journal.
 
+use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
-use sqlx::{Row, SqlStr};
 
 use crate::connect::{Conn, FileSource};
 use crate::error::{Fault, Result, SqliteError};
 use crate::path::{self, Found, Identity, identity};
 use crate::quarantine;
-use crate::schema::{self, Verdict};
+use crate::schema::{self, Patience, Verdict};
 
 /// A database that was opened.
 #[derive(Debug)]
@@ -32,7 +32,11 @@ pub(crate) async fn open_writable(source: &FileSource) -> Result<Opened> {
             Found::New => {}
         }
         let found = identity(&source.path);
-        match try_open(source).await {
+        if path::is_too_short(&source.path) {
+            quarantine::set_aside(&source.path, found)?;
+            continue;
+        }
+        match open_patiently(source).await {
             Ok(writer) => {
                 path::restrict(&source.path);
                 return Ok(Opened::Writable { writer: Conn::Own(writer), identity: found });
@@ -77,7 +81,7 @@ pub(crate) async fn open_lent(connection: &mut SqliteConnection, read_only: bool
         Verdict::Ours => Ok(()),
         Verdict::Older if read_only => refuse("holds no cache"),
         Verdict::Older => {
-            schema::patiently(connection, SqlStr::from_static("PRAGMA journal_mode = WAL")).await?;
+            use_journal(connection).await?;
             schema::migrate(connection).await
         }
         Verdict::Newer(_) => refuse("was written by a newer version of this program: update it"),
@@ -99,12 +103,21 @@ async fn degrade(source: &FileSource) -> Result<Opened> {
 /// is damaged or being written, is left to the second look.
 async fn peek(source: &FileSource) -> Result<()> {
     let Ok(mut connection) = source.immutable_reader().await else { return Ok(()) };
-    schema::check_library(&mut connection).await?;
     let verdict = schema::judge(&mut connection).await;
     Conn::Own(connection).close().await;
     match verdict {
         Ok(verdict @ (Verdict::Newer(_) | Verdict::Foreign)) => accept(source, verdict),
         _ => Ok(()),
+    }
+}
+
+async fn open_patiently(source: &FileSource) -> Result<SqliteConnection> {
+    let patience = Patience::new();
+    loop {
+        match try_open(source).await {
+            Err(error) if patience.allows(&error) => {}
+            outcome => return outcome,
+        }
     }
 }
 
@@ -142,7 +155,7 @@ fn accept(source: &FileSource, verdict: Verdict) -> Result<()> {
 async fn use_journal(connection: &mut SqliteConnection) -> Result<()> {
     let row = sqlx::query("PRAGMA journal_mode").fetch_one(&mut *connection).await?;
     if row.try_get::<&str, _>(0)? != "wal" {
-        schema::patiently(connection, SqlStr::from_static("PRAGMA journal_mode = WAL")).await?;
+        sqlx::query("PRAGMA journal_mode = WAL").fetch_all(connection).await?;
     }
     Ok(())
 }

@@ -97,6 +97,13 @@ pub(crate) fn prepare(path: &Path, create: bool) -> Result<Found> {
     }
 }
 
+/// Whether there is a file with something in it that SQLite would take for an empty database and overwrite.
+pub(crate) fn is_too_short(path: &Path) -> bool {
+    /// The smallest page that a database can have.
+    const SMALLEST: u64 = 512;
+    fs::symlink_metadata(path).is_ok_and(|found| (1..SMALLEST).contains(&found.len()))
+}
+
 /// `path` with something at the end of its file name.
 pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut text = path.as_os_str().to_owned();

@@ -5,8 +5,10 @@
 //! `PRAGMA user_version` is the version of the schema; a step per version leads from each to the next, all in one
 //! transaction, so that a killed migration never happened and the second of two processes finds nothing to do.
 
+use std::time::{Duration, Instant};
+
+use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
-use sqlx::{Row, SqlStr};
 
 use crate::error::{Fault, Result, SqliteError};
 
@@ -42,6 +44,9 @@ const OBJECTS_SQL: [&str; 9] = [
 /// One row of counters for each table.
 const COUNTERS_SQL: &str =
     "INSERT OR IGNORE INTO usage VALUES ('responses', 0, 0), ('redirects', 0, 0), ('bodies', 0, 0)";
+
+/// How long opening waits for others that open or make the same database.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a database turned out to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +90,7 @@ pub(crate) async fn judge(connection: &mut SqliteConnection) -> Result<Verdict> 
 
 /// Brings an empty or older database to the current version.
 pub(crate) async fn migrate(connection: &mut SqliteConnection) -> Result<()> {
-    begin_patiently(connection).await?;
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await?;
     match apply_steps(connection).await {
         Ok(()) => sqlx::query("COMMIT").execute(connection).await.map(drop).map_err(SqliteError::from),
         Err(error) => {
@@ -113,25 +118,21 @@ async fn apply_steps(connection: &mut SqliteConnection) -> Result<()> {
     Ok(())
 }
 
-/// The write lock, however many processes open the same new file at once.
-async fn begin_patiently(connection: &mut SqliteConnection) -> Result<()> {
-    patiently(connection, SqlStr::from_static("BEGIN IMMEDIATE")).await
-}
-
-/// Runs `text` again and again while the database is locked, for at most ten seconds.
+/// Trying again while the database is locked, for at most ten seconds.
 ///
-/// Opening may wait longer than a request: it is done once, and each process holds the lock for milliseconds.
-pub(crate) async fn patiently(connection: &mut SqliteConnection, text: SqlStr) -> Result<()> {
-    let until = std::time::Instant::now().checked_add(std::time::Duration::from_secs(10));
-    loop {
-        match sqlx::query(text.clone()).fetch_all(&mut *connection).await.map_err(SqliteError::from) {
-            Ok(_) => return Ok(()),
-            Err(error) if error.fault() == Some(Fault::Busy) && until > Some(std::time::Instant::now()) => {
-                // Switching to WAL does not wait by itself: let SQLite's thread sleep, no timer of ours is needed.
-                drop(sqlx::query("BEGIN IMMEDIATE; ROLLBACK").execute(&mut *connection).await);
-            }
-            Err(error) => return Err(error),
-        }
+/// Opening may wait longer than a request: it is done once, and each process holds the lock for milliseconds. It is
+/// SQLite's thread that sleeps in between, so that no timer is needed.
+#[derive(Debug)]
+pub(crate) struct Patience(Instant);
+
+impl Patience {
+    pub(crate) fn new() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Whether what failed with `error` should be tried again.
+    pub(crate) fn allows(&self, error: &SqliteError) -> bool {
+        error.fault() == Some(Fault::Busy) && self.0.elapsed() < PATIENCE
     }
 }
 

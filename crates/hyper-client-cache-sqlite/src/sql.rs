@@ -55,6 +55,7 @@ struct Texts {
     upsert_and_commit: Sizes,
     delete: Sizes,
     touch: Sizes,
+    held: Sizes,
     block: SqlStr,
     keys: SqlStr,
     heads: SqlStr,
@@ -119,6 +120,9 @@ impl Texts {
                     list("(?, ?)", rows)
                 )
             }),
+            held: Sizes::new(|rows| {
+                format!("SELECT count(*), coalesce(sum(len), 0) FROM {name} WHERE key IN ({})", list("?", rows))
+            }),
             block: shared(format!("SELECT block FROM {name} WHERE key = ?")),
             keys: shared(format!("SELECT key FROM {name} WHERE key > ? AND {live} ORDER BY key LIMIT ?")),
             heads: shared(format!("SELECT key, block FROM {name} WHERE key > ? AND {live} ORDER BY key LIMIT ?")),
@@ -180,6 +184,11 @@ impl Table {
     /// pairs of key and use
     pub(crate) fn touch(self, rows: usize) -> SqlStr {
         self.texts().touch.of(rows)
+    }
+
+    /// keys -> how many there are, their bytes
+    pub(crate) fn held(self, rows: usize) -> SqlStr {
+        self.texts().held.of(rows)
     }
 
     /// key -> block

@@ -1,6 +1,7 @@
 //! One table of a database as a [`Storage`].
 
 use std::collections::{HashMap, VecDeque};
+use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -27,7 +28,7 @@ const PAGE: i64 = 256;
 /// that read; closing one of them closes all.
 ///
 /// A write is acknowledged once it is committed. A future that is dropped may still have its effect, whole.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct SqliteStorage {
     pub(crate) engine: Arc<Engine>,
     pub(crate) table: Table,
@@ -118,6 +119,15 @@ impl SqliteStorage {
                 Ok(HashMap::new())
             }
         }
+    }
+}
+
+impl fmt::Debug for SqliteStorage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqliteStorage")
+            .field("table", &self.table.name())
+            .field("path", &self.engine.path())
+            .finish_non_exhaustive()
     }
 }
 

@@ -48,10 +48,11 @@ pub(crate) async fn run(shared: Arc<Shared>, access: Access, queue: mpsc::Receiv
         shared,
         access,
         queue,
-        totals: Totals::default(),
+        totals: None,
         freed: false,
         folded: Instant::now(),
         sweeps: VecDeque::new(),
+        held_back: None,
         data_version: None,
     };
     writer.work().await;
@@ -61,13 +62,15 @@ struct Writer {
     shared: Arc<Shared>,
     access: Access,
     queue: mpsc::Receiver<Queued>,
-    /// What the tables held after the last transaction.
-    totals: Totals,
+    /// What the tables held after the last transaction; `None` before the first.
+    totals: Option<Totals>,
     /// Whether rows were removed since pages were last given back.
     freed: bool,
     folded: Instant,
     /// Removals of what is dead, done a chunk at a time between other work.
     sweeps: VecDeque<Sweep>,
+    /// Taken from the queue and too large for the transaction that was being put together.
+    held_back: Option<Queued>,
     data_version: Option<i64>,
 }
 
@@ -85,17 +88,20 @@ impl Writer {
     async fn work(mut self) {
         let closing = loop {
             let next = if self.sweeps.is_empty() {
-                if self.freed && self.queue.is_empty() {
-                    self.give_back_pages().await;
-                    continue;
-                }
-                match self.queue.recv().await {
-                    Some(task) => task,
-                    None => break None,
+                match self.next_queued() {
+                    Ok(task) => task,
+                    Err(_) if self.freed => {
+                        self.give_back_pages().await;
+                        continue;
+                    }
+                    Err(_) => match self.queue.recv().await {
+                        Some(task) => task,
+                        None => break None,
+                    },
                 }
             } else {
                 self.sweep().await;
-                match self.queue.try_recv() {
+                match self.next_queued() {
                     Ok(task) => task,
                     Err(mpsc::error::TryRecvError::Empty) => continue,
                     Err(mpsc::error::TryRecvError::Disconnected) if self.sweeps.is_empty() => break None,
@@ -113,12 +119,23 @@ impl Writer {
 
     /// Adds what else is queued, within the limits of one transaction.
     fn drain_into(&mut self, batch: &mut Vec<Queued>) {
+        // What is written together must fit together, so it is kept far below the bound.
+        let limit = self.shared.max_bytes().map_or(MAX_BATCH_BYTES, |bound| MAX_BATCH_BYTES.min(bound / 4));
         let mut bytes: u64 = batch.iter().map(|queued| batch::added(&queued.task)).fold(0, u64::saturating_add);
-        while batch.len() < MAX_BATCH && bytes < MAX_BATCH_BYTES {
+        while batch.len() < MAX_BATCH {
             let Ok(queued) = self.queue.try_recv() else { break };
             bytes = bytes.saturating_add(batch::added(&queued.task));
+            if bytes > limit {
+                self.held_back = Some(queued);
+                break;
+            }
             batch.push(queued);
         }
+    }
+
+    /// The next task without waiting for it.
+    fn next_queued(&mut self) -> std::result::Result<Queued, mpsc::error::TryRecvError> {
+        self.held_back.take().map_or_else(|| self.queue.try_recv(), Ok)
     }
 
     /// Does what is not part of a common transaction by itself, and what is in one. Returns the request to close.
@@ -166,7 +183,7 @@ impl Writer {
         let mut repaired = false;
         while !batch.is_empty() {
             let tasks: Vec<&Task> = batch.iter().map(|queued| &queued.task).collect();
-            match self.attempt(&tasks).await {
+            match self.attempt(&tasks, false).await {
                 Ok(outcomes) => {
                     for (queued, outcome) in batch.into_iter().zip(outcomes) {
                         answer(queued.reply, outcome);
@@ -191,8 +208,8 @@ impl Writer {
         let tasks: Vec<&Task> = tasks.iter().collect();
         let mut repaired = false;
         let outcome = loop {
-            match self.attempt(&tasks).await {
-                Ok(outcomes) => break outcomes.into_iter().find_map(Result::err).map_or(Ok(0), Err),
+            match self.attempt(&tasks, true).await {
+                Ok(_) => break Ok(0),
                 Err(error) if is_busy(&error) => {
                     if queued.since.elapsed() >= self.shared.config().busy_timeout {
                         break Err(SqliteError::Busy);
@@ -212,7 +229,7 @@ impl Writer {
         }
     }
 
-    async fn attempt(&mut self, tasks: &[&Task]) -> Result<Outcomes> {
+    async fn attempt(&mut self, tasks: &[&Task], whole: bool) -> Result<Outcomes> {
         self.follow_file().await?;
         let fold = self.folded.elapsed() >= FOLD_EVERY && !self.shared.uses.is_empty();
         if fold {
@@ -220,7 +237,7 @@ impl Writer {
         }
         let Self { shared, access, totals, freed, .. } = self;
         let mut held = access.connection().await?;
-        let mut batch = Batch { connection: held.sqlite(), shared, totals, freed };
+        let mut batch = Batch { connection: held.sqlite(), shared, totals, freed, whole };
         batch.run(tasks, fold).await
     }
 
@@ -231,7 +248,7 @@ impl Writer {
             self.follow_file().await?;
             let Self { shared, access, totals, freed, .. } = &mut *self;
             let mut held = access.connection().await?;
-            let mut batch = Batch { connection: held.sqlite(), shared, totals, freed };
+            let mut batch = Batch { connection: held.sqlite(), shared, totals, freed, whole: false };
             batch::expire_chunk(&mut batch, sweep.table, sweep.now).await
         }
         .await;
@@ -292,7 +309,7 @@ impl Writer {
             }
             Opened::ReadOnly { .. } => return Err(SqliteError::ReadOnly),
         }
-        self.totals = Totals::default();
+        self.totals = None;
         self.data_version = None;
         self.shared.forget();
         Ok(())
@@ -345,7 +362,7 @@ impl Writer {
             let result = async {
                 let Self { shared, access, totals, freed, .. } = &mut self;
                 let mut held = access.connection().await?;
-                let mut batch = Batch { connection: held.sqlite(), shared, totals, freed };
+                let mut batch = Batch { connection: held.sqlite(), shared, totals, freed, whole: false };
                 batch.run(&[], true).await
             }
             .await;
@@ -363,8 +380,9 @@ impl Writer {
             connection.close().await;
         }
         answer(closing, Ok(0));
-        while let Some(queued) = self.queue.recv().await {
-            answer(queued.reply, Err(SqliteError::Closed));
+        while let Ok(queued) = self.next_queued() {
+            let outcome = if matches!(queued.task, Task::Close) { Ok(0) } else { Err(SqliteError::Closed) };
+            answer(queued.reply, outcome);
         }
     }
 }

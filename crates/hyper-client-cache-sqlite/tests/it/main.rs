@@ -10,5 +10,10 @@
 )] // a test fails by panicking
 
 mod basics;
+mod bounds;
 mod contract;
+mod damage;
+mod files;
+mod lifecycle;
+mod processes;
 mod support;

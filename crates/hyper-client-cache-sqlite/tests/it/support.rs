@@ -43,3 +43,25 @@ pub async fn text(path: &Path, query: &'static str) -> String {
 pub async fn close(connection: SqliteConnection) {
     hyper_client_cache_sqlite::sqlx::Connection::close(connection).await.unwrap();
 }
+
+/// Waits until something that another thread does has happened; panics where it does not within ten seconds.
+pub async fn until(mut happened: impl FnMut() -> bool) {
+    for _ in 0..1000 {
+        if happened() {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("it did not happen");
+}
+
+/// As [`until`], for what has to be asked.
+pub async fn until_async(mut happened: impl AsyncFnMut() -> bool) {
+    for _ in 0..1000 {
+        if happened().await {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("it did not happen");
+}

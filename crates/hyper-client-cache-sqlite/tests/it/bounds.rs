@@ -1,0 +1,276 @@
+//! The bound: what goes, in which order, and that the counters are right.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::TryStreamExt;
+use http::{Method, StatusCode};
+use hyper_client_cache_core::ErrorKind;
+use hyper_client_cache_core::cache::{
+    BodyPlace, Cache, Freshness, LifetimeSource, Record, ResponseRecord, Stored, parts,
+};
+use hyper_client_cache_core::clock::Clock;
+use hyper_client_cache_core::storage::{CacheKey, Entry, Storage};
+use hyper_client_cache_sqlite::{ENTRY_OVERHEAD, SqliteCache};
+use hyper_client_cache_testkit::ManualClock;
+
+use crate::support::{key, number};
+
+/// What an entry of `len` bytes takes of the bound.
+const fn room(entries: u64, len: u64) -> u64 {
+    entries * (len + ENTRY_OVERHEAD)
+}
+
+fn entry(len: usize) -> Entry {
+    Entry::new("", vec![b'x'; len])
+}
+
+async fn keys(storage: &dyn Storage) -> Vec<CacheKey> {
+    storage.keys().try_collect().await.unwrap()
+}
+
+async fn recount(path: &Path) {
+    for (store, counted, summed) in [
+        ("responses", "SELECT count(*) FROM responses", "SELECT coalesce(sum(len), 0) FROM responses"),
+        ("redirects", "SELECT count(*) FROM redirects", "SELECT coalesce(sum(len), 0) FROM redirects"),
+        ("bodies", "SELECT count(*) FROM bodies", "SELECT coalesce(sum(len), 0) FROM bodies"),
+    ] {
+        let (entries, bytes) = match store {
+            "responses" => (
+                "SELECT entries FROM usage WHERE store = 'responses'",
+                "SELECT bytes FROM usage WHERE store = 'responses'",
+            ),
+            "redirects" => (
+                "SELECT entries FROM usage WHERE store = 'redirects'",
+                "SELECT bytes FROM usage WHERE store = 'redirects'",
+            ),
+            _ => ("SELECT entries FROM usage WHERE store = 'bodies'", "SELECT bytes FROM usage WHERE store = 'bodies'"),
+        };
+        assert_eq!(number(path, entries).await, number(path, counted).await, "{store}");
+        assert_eq!(number(path, bytes).await, number(path, summed).await, "{store}");
+    }
+}
+
+/// Case 228: the least recently used goes first; a read counts as a use.
+#[tokio::test]
+async fn the_least_recently_used_goes_first() {
+    let cache = SqliteCache::builder("x").use_temp(true).max_bytes(room(3, 1000)).open().await.unwrap();
+    let responses = cache.responses();
+    for number in 1..=3 {
+        responses.write(&key(number), entry(1000)).await.unwrap();
+    }
+    assert!(responses.read(&key(1)).await.unwrap().is_some());
+    responses.write(&key(4), entry(1000)).await.unwrap();
+    assert_eq!(keys(responses).await, [key(1), key(3), key(4)]);
+    responses.write(&key(3), entry(900)).await.unwrap();
+    responses.write(&key(5), entry(1000)).await.unwrap();
+    assert_eq!(keys(responses).await, [key(3), key(4), key(5)]);
+    assert_eq!(responses.stats().evicted, 2);
+}
+
+/// Case 228: the order survives closing and dropping, uses by reading included.
+#[tokio::test]
+async fn the_order_survives_a_restart() {
+    for close in [true, false] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("demo.sqlite");
+        let open = || SqliteCache::builder(&path).max_bytes(room(3, 1000)).open();
+        let cache = open().await.unwrap();
+        for number in 1..=3 {
+            cache.responses().write(&key(number), entry(1000)).await.unwrap();
+        }
+        cache.responses().read(&key(1)).await.unwrap();
+        if close {
+            cache.close().await.unwrap();
+        }
+        drop(cache);
+        crate::support::until(|| !folder.path().join("demo.sqlite-wal").exists()).await;
+        let cache = open().await.unwrap();
+        cache.responses().write(&key(4), entry(1000)).await.unwrap();
+        assert_eq!(keys(cache.responses()).await, [key(1), key(3), key(4)], "closed: {close}");
+    }
+}
+
+/// Case 228: what has expired goes before what is alive, whatever its use.
+#[tokio::test]
+async fn the_dead_go_before_the_living() {
+    let clock = ManualClock::new();
+    let config = SqliteCache::builder("x").use_temp(true).clock(Arc::new(clock.clone()));
+    let cache = config.max_bytes(room(3, 1000)).open().await.unwrap();
+    let responses = cache.responses();
+    responses.write(&key(1), entry(1000)).await.unwrap();
+    let mortal = entry(1000).retain_until(clock.now() + Duration::from_secs(60));
+    responses.write(&key(2), entry(1000)).await.unwrap();
+    responses.write(&key(3), mortal).await.unwrap();
+    clock.advance(Duration::from_secs(60));
+    responses.write(&key(4), entry(1000)).await.unwrap();
+    assert_eq!(keys(responses).await, [key(1), key(2), key(4)]);
+    assert_eq!(responses.stats().evicted, 0);
+}
+
+/// Case 230: an entry over the whole bound is refused and displaces nothing.
+#[tokio::test]
+async fn an_entry_over_the_bound_is_refused() {
+    let cache = SqliteCache::builder("x").use_temp(true).max_bytes(room(3, 1000)).open().await.unwrap();
+    let responses = cache.responses();
+    for number in 1..=3 {
+        responses.write(&key(number), entry(1000)).await.unwrap();
+    }
+    let error = responses.write(&key(1), entry(5000)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TooLarge);
+    assert_eq!(keys(responses).await, [key(1), key(2), key(3)]);
+    assert_eq!(responses.read(&key(1)).await.unwrap(), Some(entry(1000)));
+    assert_eq!(responses.info().max_entry_len, Some(room(3, 1000) - ENTRY_OVERHEAD));
+}
+
+/// Case 227: sizes at random, many at once, also after reopening with a smaller bound; case 229: a recount agrees.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_bound_holds_and_the_counters_agree() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("demo.sqlite");
+    for limit in [400_000, 150_000] {
+        let cache = SqliteCache::builder(&path).max_bytes(limit).open().await.unwrap();
+        let tasks: Vec<_> = (0..8_u64)
+            .map(|task| {
+                let cache = cache.clone();
+                tokio::spawn(async move {
+                    let mut state = task + 1;
+                    for _ in 0..100 {
+                        // A linear congruential generator: the same run every time.
+                        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                        let name = key(state >> 33 & 63);
+                        let storage = if state & 1 == 0 { cache.responses() } else { cache.redirects() };
+                        match state >> 40 & 7 {
+                            0 => drop(storage.delete(&name).await.unwrap()),
+                            1 => drop(storage.read(&name).await.unwrap()),
+                            2 => drop(storage.refresh(&name, entry(500)).await.unwrap()),
+                            _ => storage.write(&name, entry((state >> 44) as usize % 30_000)).await.unwrap(),
+                        }
+                    }
+                })
+            })
+            .collect();
+        for task in tasks {
+            task.await.unwrap();
+        }
+        let entries = cache.responses().size().await.unwrap() + cache.redirects().size().await.unwrap();
+        let bytes = cache.responses().bytes().await.unwrap() + cache.redirects().bytes().await.unwrap();
+        assert!(bytes + entries * ENTRY_OVERHEAD <= limit, "{bytes} bytes in {entries} entries, {limit} allowed");
+        assert!(entries > 0);
+        cache.close().await.unwrap();
+        recount(&path).await;
+    }
+}
+
+/// Case 231: one key overwritten again and again does not let file or journal grow; what was deleted is given back.
+#[tokio::test]
+async fn file_and_journal_do_not_grow_without_bound() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("demo.sqlite");
+    let len = |name: &str| std::fs::metadata(folder.path().join(name)).map_or(0, |found| found.len());
+    let cache = SqliteCache::open(&path).await.unwrap();
+    for round in 0..1000 {
+        cache.responses().write(&key(1), entry(20_000 + round)).await.unwrap();
+    }
+    assert!(len("demo.sqlite") < 1_000_000, "{}", len("demo.sqlite"));
+    assert!(len("demo.sqlite-wal") < 8_000_000, "{}", len("demo.sqlite-wal"));
+    let many = (0..1000).map(|number| (key(number), entry(20_000))).collect();
+    cache.responses().write_many(many).await.unwrap();
+    cache.responses().clear().await.unwrap();
+    cache.close().await.unwrap();
+    drop(cache);
+    // Pages are given back between other work: after a while, or here by opening, changing and closing.
+    let cache = SqliteCache::open(&path).await.unwrap();
+    cache.responses().write(&key(1), entry(1)).await.unwrap();
+    cache.responses().delete(&key(1)).await.unwrap();
+    crate::support::until_async(async || number(&path, "PRAGMA freelist_count").await <= 256).await;
+    cache.close().await.unwrap();
+    assert!(len("demo.sqlite") < 3_000_000, "{}", len("demo.sqlite"));
+    assert_eq!(len("demo.sqlite-wal"), 0);
+}
+
+fn in_parts(clock: &ManualClock, owner: CacheKey, id: &str, count: u32) -> Stored {
+    let freshness = Freshness::new(clock.now(), None, LifetimeSource::Session);
+    let mut response = ResponseRecord::new(owner, Method::GET, "http://host/", StatusCode::OK, freshness);
+    response.body = BodyPlace::Parts {
+        id: id.to_owned(),
+        count,
+        part_len: 1000,
+        len: u64::from(count) * 1000,
+        checksum: 0,
+        retain_until: None,
+    };
+    Stored::new(Record::Response(response), Bytes::new(), None)
+}
+
+/// A body's parts go with its head, and nobody else's do, not even others of the same owner.
+#[tokio::test]
+async fn the_parts_of_an_evicted_body_go_with_its_head() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("demo.sqlite");
+    let clock = ManualClock::new();
+    let config = SqliteCache::builder(&path).clock(Arc::new(clock.clone()));
+    let cache = config.max_bytes(40_000).open().await.unwrap();
+    let bodies = cache.bodies().unwrap();
+    let (old, young) = (CacheKey::from_digest([1; 32]), CacheKey::from_digest([2; 32]));
+    for (owner, id) in [(old, "aa"), (old, "ab"), (young, "aa")] {
+        for number in 0..8 {
+            let name = parts::key(&owner, id, number).unwrap();
+            bodies.write(&name, parts::entry(&name, vec![b'x'; 1000].into(), None)).await.unwrap();
+        }
+    }
+    cache.put(&old, in_parts(&clock, old, "aa", 8), None).await.unwrap();
+    cache.put(&young, in_parts(&clock, young, "aa", 8), None).await.unwrap();
+    cache.responses().write(&key(1), entry(9000)).await.unwrap();
+    assert!(!cache.responses().contains(&old).await.unwrap());
+    assert!(cache.responses().contains(&young).await.unwrap());
+    let left = keys(bodies).await;
+    assert_eq!(left.len(), 16);
+    assert!(!left.iter().any(|name| name.as_str().starts_with(&format!("{old}-aa-"))));
+    cache.close().await.unwrap();
+    recount(&path).await;
+}
+
+/// A body that is itself over the bound is refused part by part, so that its head is never written.
+#[tokio::test]
+async fn a_body_in_parts_over_the_bound_is_refused() {
+    let cache = SqliteCache::builder("x").use_temp(true).max_bytes(20_000).open().await.unwrap();
+    let bodies = cache.bodies().unwrap();
+    let owner = CacheKey::from_digest([1; 32]);
+    let mut written = 0;
+    let error = loop {
+        let name = parts::key(&owner, "aa", written).unwrap();
+        match bodies.write(&name, parts::entry(&name, vec![b'x'; 1000].into(), None)).await {
+            Ok(()) => written += 1,
+            Err(error) => break error,
+        }
+        assert!(written < 100);
+    };
+    assert_eq!(error.kind(), ErrorKind::TooLarge);
+    assert!(written > 10);
+}
+
+/// Reading writes nothing: another connection sees no change, however often there is a hit.
+#[tokio::test]
+async fn reading_writes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("demo.sqlite");
+    let cache = SqliteCache::open(&path).await.unwrap();
+    let entries = (0..50).map(|number| (key(number), entry(100))).collect();
+    cache.responses().write_many(entries).await.unwrap();
+    let mut other = crate::support::bare(&path).await;
+    let version = async |connection: &mut hyper_client_cache_sqlite::sqlx::sqlite::SqliteConnection| -> i64 {
+        hyper_client_cache_sqlite::sqlx::query_scalar("PRAGMA data_version").fetch_one(connection).await.unwrap()
+    };
+    let before = version(&mut other).await;
+    for round in 0..20 {
+        for number in 0..50 {
+            assert!(cache.responses().read(&key(number)).await.unwrap().is_some(), "{round}");
+        }
+    }
+    let _: Vec<_> = cache.responses().heads().try_collect().await.unwrap();
+    cache.responses().size().await.unwrap();
+    assert_eq!(version(&mut other).await, before);
+}
