@@ -15,7 +15,6 @@ use http::{HeaderMap, Method, Uri, header};
 use sha2::{Digest, Sha256};
 
 use crate::cache::Selecting;
-use crate::policy::Settings;
 use crate::storage::CacheKey;
 
 /// A keyed hash of whatever separates one caller's entries from another's.
@@ -59,23 +58,34 @@ pub fn group(uri: &Uri) -> CacheKey {
     hash.key()
 }
 
+/// How callers are told apart: what the settings say about it.
+#[derive(Clone, Copy, Debug)]
+#[allow(clippy::exhaustive_structs)] // an argument list with names
+pub struct Separation<'a> {
+    /// The key of the hashes in which credentials enter.
+    pub secret: &'a [u8],
+    /// A partition set by hand.
+    pub by_hand: Option<&'a str>,
+    /// Whether each set of credentials has a partition of its own.
+    pub by_credentials: bool,
+}
+
 /// Which partition a request belongs to; `None` for the common one.
 ///
 /// In a private cache, requests with an `Authorization` or `Cookie` field each have a partition by their values
 /// (cases 4, 5, 7). In a shared cache the response's directives decide (RFC 9111 section 3.5), so credentials do not
 /// separate there. A partition set by hand separates in both.
 #[must_use]
-pub fn partition(headers: &HeaderMap, settings: &Settings) -> Option<Partition> {
-    let by_hand = settings.partition.as_deref();
-    let has = |name| !settings.shared && headers.contains_key(name);
-    let has_credentials = has(header::AUTHORIZATION) || has(header::COOKIE);
-    if by_hand.is_none() && !has_credentials {
+pub fn partition(headers: &HeaderMap, separation: Separation<'_>) -> Option<Partition> {
+    let has_credentials = separation.by_credentials
+        && (headers.contains_key(header::AUTHORIZATION) || headers.contains_key(header::COOKIE));
+    if separation.by_hand.is_none() && !has_credentials {
         return None;
     }
     let mut hash = Fields::new(b"partition-1");
-    hash.field(settings.secret.as_bytes());
-    hash.number(u64::from(by_hand.is_some()));
-    hash.field(by_hand.unwrap_or_default().as_bytes());
+    hash.field(separation.secret);
+    hash.number(u64::from(separation.by_hand.is_some()));
+    hash.field(separation.by_hand.unwrap_or_default().as_bytes());
     if has_credentials {
         for name in [header::AUTHORIZATION, header::COOKIE] {
             let lines = headers.get_all(&name);
@@ -90,9 +100,9 @@ pub fn partition(headers: &HeaderMap, settings: &Settings) -> Option<Partition> 
 
 /// The keyed hash that stands for a secret value where it selects a variant (case 8).
 #[must_use]
-pub fn hash_secret(settings: &Settings, name: &str, value: &[u8]) -> Vec<u8> {
+pub fn hash_secret(secret: &[u8], name: &str, value: &[u8]) -> Vec<u8> {
     let mut hash = Fields::new(b"selecting-1");
-    hash.field(settings.secret.as_bytes());
+    hash.field(secret);
     hash.field(name.as_bytes());
     hash.field(value);
     hash.digest().to_vec()
@@ -246,14 +256,14 @@ mod tests {
     /// Cases 4, 5 and 7.
     #[test]
     fn credentials_separate_in_a_private_cache() {
-        let settings = Settings::default();
+        let separation = Separation { secret: b"secret", by_hand: None, by_credentials: true };
         let with = |name, value| {
             let mut headers = HeaderMap::new();
             headers.insert(name, HeaderValue::from_static(value));
-            partition(&headers, &settings)
+            partition(&headers, separation)
         };
         let seen = [
-            partition(&HeaderMap::new(), &settings),
+            partition(&HeaderMap::new(), separation),
             with(header::AUTHORIZATION, "a"),
             with(header::AUTHORIZATION, "b"),
             with(header::AUTHORIZATION, ""),

@@ -55,7 +55,7 @@ where
     B: Send + 'static,
 {
     let (method, uri) = (request.method().clone(), request.uri().clone());
-    let partition = key::partition(request.headers(), &engine.settings);
+    let partition = key::partition(request.headers(), engine.settings.separation());
     let response = inner.send(request).await?;
     if !method.is_safe() || reason == Reason::MethodOverride {
         // What overrides the method could be any (case 31).
@@ -288,7 +288,9 @@ impl Engine {
     }
 
     pub(super) fn selecting(&self, names: &[http::HeaderName], headers: &HeaderMap) -> Vec<crate::cache::Selecting> {
-        policy::vary::selecting(names, headers, &|name, value| key::hash_secret(&self.settings, name, value))
+        policy::vary::selecting(names, headers, &|name, value| {
+            key::hash_secret(self.settings.secret.as_bytes(), name, value)
+        })
     }
 
     /// Hands a response to the caller while it is stored.

@@ -133,7 +133,9 @@ impl Engine {
     /// Whether a request has what `selecting` asks for.
     pub(super) fn selects(&self, selecting: &[Selecting], headers: &HeaderMap) -> bool {
         selecting.is_empty()
-            || policy::vary::matches(selecting, headers, &|name, value| key::hash_secret(&self.settings, name, value))
+            || policy::vary::matches(selecting, headers, &|name, value| {
+                key::hash_secret(self.settings.secret.as_bytes(), name, value)
+            })
     }
 
     fn mismatch(&self, key: CacheKey) -> Found {

@@ -125,7 +125,7 @@ where
     };
 
     // 2. What is the request's key, and what is stored under it?
-    let partition = key::partition(request.headers(), settings);
+    let partition = key::partition(request.headers(), settings.separation());
     let primary = key::primary(request.method(), request.uri(), partition.as_ref());
     let found = if lookup.read { engine.find(Asked::of(&request), primary, &lookup).await } else { Found::not_asked() };
 

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use http::{Method, StatusCode};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::key::Separation;
 
 /// How long past its freshness a response with a validator is kept, so that it can be revalidated: seven days.
 const RETAIN_STALE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -173,6 +174,12 @@ impl Settings {
     pub fn secret(mut self, secret: impl Into<Secret>) -> Self {
         self.secret = secret.into();
         self
+    }
+
+    /// How callers are told apart: by their credentials unless the cache is shared, whose responses say it themselves.
+    #[must_use]
+    pub fn separation(&self) -> Separation<'_> {
+        Separation { secret: self.secret.as_bytes(), by_hand: self.partition.as_deref(), by_credentials: !self.shared }
     }
 
     /// Checks that the settings are possible.

@@ -11,9 +11,9 @@
 )]
 
 mod broken;
-mod origin;
 mod custom_storage;
 mod docs;
 mod faulty;
 mod killed;
+mod origin;
 mod reference;
