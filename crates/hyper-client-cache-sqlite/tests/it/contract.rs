@@ -1,6 +1,7 @@
 //! The contract of storages and caches, run against SQLite.
 
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::Arc;
 
 use hyper_client_cache_core::Error;
@@ -9,12 +10,15 @@ use hyper_client_cache_core::storage::CacheKey;
 use hyper_client_cache_sqlite::sqlx::Row;
 use hyper_client_cache_sqlite::sqlx::sqlite::SqliteConnectOptions;
 use hyper_client_cache_sqlite::{SqliteCache, SqliteConfig, sqlx};
-use hyper_client_cache_testkit::contract::{CacheHarness, Damage, Harness, Opened};
+use hyper_client_cache_testkit::contract::{self, CacheHarness, Damage, Harness, Opened};
 use hyper_client_cache_testkit::{ManualClock, async_trait, cache_contract_tests, contract_tests};
 
 use crate::support;
 
 const SECRET: &str = "canary-c0ffee";
+
+/// Names the file to write to, in the process that is to be killed.
+const VICTIM: &str = "SQLITE_VICTIM_FILE";
 
 struct Sqlite {
     folder: tempfile::TempDir,
@@ -85,6 +89,13 @@ impl Harness for Sqlite {
     fn accepts(&self, namespace: &str) -> bool {
         !namespace.contains(['/', '\\', '\0'])
     }
+
+    fn victim(&self, namespace: &str) -> Option<Command> {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "contract::the_process_that_is_killed", "--nocapture"]);
+        command.env(VICTIM, self.path(namespace));
+        Some(command)
+    }
 }
 
 #[async_trait]
@@ -96,6 +107,14 @@ impl CacheHarness for Sqlite {
     fn clock(&self) -> ManualClock {
         self.clock.clone()
     }
+}
+
+/// Does nothing but in the process that the suite starts and kills.
+#[tokio::test]
+async fn the_process_that_is_killed() {
+    let Some(file) = std::env::var_os(VICTIM) else { return };
+    let cache = SqliteCache::builder(PathBuf::from(file)).open().await.unwrap();
+    contract::victim(&cache.responses_storage()).await.unwrap();
 }
 
 mod storage {
