@@ -110,7 +110,7 @@ impl CacheHarness for Tiered {
 mod memory {
     use super::*;
 
-    // It has no bytes to damage, no credentials, is gone with its last handle, and lives in one process.
+    // It has no bytes to damage, no credentials, and is gone with its process.
     contract_tests!(
         Memory::default(),
         skip = [
@@ -133,7 +133,7 @@ mod memory {
 mod tiered {
     use super::*;
 
-    // Credentials are the back's own affair, and this back lives in one process.
+    // Credentials are the back's own affair, and this back is gone with its process.
     contract_tests!(Tiered::default(), skip = [s03_a_killed_writer_leaves_whole_entries, s14_no_credential_is_shown]);
 
     mod cache {
