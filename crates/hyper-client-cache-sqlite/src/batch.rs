@@ -49,6 +49,8 @@ pub(crate) struct Batch<'a> {
     pub(crate) totals: &'a mut Option<Totals>,
     /// Whether rows were removed, so that pages may be given back.
     pub(crate) freed: &'a mut bool,
+    /// Whether parts of bodies were removed, whose heads may still be in the memory before the table.
+    pub(crate) orphaned: &'a mut bool,
     /// Whether nothing is to happen where one task is refused.
     pub(crate) whole: bool,
 }

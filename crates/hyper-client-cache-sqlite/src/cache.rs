@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use hyper_client_cache_core::Result;
 use hyper_client_cache_core::cache::Cache;
-use hyper_client_cache_core::storage::Storage;
+use hyper_client_cache_core::storage::{MemoryStorage, Storage, TieredStorage};
 
 use crate::bulk::SqliteBulk;
 use crate::config::{SqliteConfig, SqliteLocation};
 use crate::engine::Engine;
-use crate::error;
+use crate::error::{self, SqliteError};
+use crate::front::{Front, Gate};
 use crate::path;
 use crate::sql::Table;
 use crate::storage::SqliteStorage;
@@ -26,6 +27,8 @@ pub struct SqliteCache(Arc<Inner>);
 struct Inner {
     engine: Arc<Engine>,
     responses: SqliteStorage,
+    /// The memory before the responses.
+    tier: Option<Arc<TieredStorage>>,
     redirects: SqliteStorage,
     bodies: SqliteStorage,
 }
@@ -59,12 +62,6 @@ impl SqliteCache {
     #[must_use]
     pub fn path(&self) -> Option<PathBuf> {
         self.0.engine.path()
-    }
-
-    /// The table of responses as a storage of its own, for use without a cache. The hot tier is not before it.
-    #[must_use]
-    pub fn responses_storage(&self) -> SqliteStorage {
-        self.0.responses.clone()
     }
 
     /// Whether the cache was opened for reading only, or its file turned out to be one that cannot be written.
@@ -109,12 +106,30 @@ impl SqliteCache {
     pub(crate) async fn from_config(config: SqliteConfig) -> error::Result<Self> {
         let engine = Arc::new(Engine::open(config).await?);
         let storage = |table| SqliteStorage::new(engine.clone(), table);
+        let responses = storage(Table::Responses);
+        let tier = Self::tier(&engine, &responses)?;
         Ok(Self(Arc::new(Inner {
-            responses: storage(Table::Responses),
+            responses,
+            tier,
             redirects: storage(Table::Redirects),
             bodies: storage(Table::Bodies),
             engine,
         })))
+    }
+
+    /// The hot tier, where the options want one and the database can be watched for changes by others.
+    fn tier(engine: &Arc<Engine>, responses: &SqliteStorage) -> error::Result<Option<Arc<TieredStorage>>> {
+        let config = engine.shared.config();
+        if config.hot_tier == 0 || config.read_only || config.pool.is_some() {
+            return Ok(None);
+        }
+        let memory = MemoryStorage::builder().max_bytes(config.hot_tier).clock(config.clock.clone()).build();
+        let memory = memory.map_err(|error| SqliteError::Setting(format!("`hot_tier`: {error}")))?;
+        let front = Front::new(memory, engine.shared.clone());
+        let gate = Arc::new(Gate(Arc::downgrade(engine)));
+        let tier = Arc::new(TieredStorage::new(front, responses.clone()).with_gate(gate));
+        engine.shared.set_tier(Arc::downgrade(&tier));
+        Ok(Some(tier))
     }
 }
 
@@ -126,7 +141,10 @@ impl fmt::Debug for SqliteCache {
 
 impl Cache for SqliteCache {
     fn responses(&self) -> &dyn Storage {
-        &self.0.responses
+        match &self.0.tier {
+            Some(tier) => &**tier,
+            None => &self.0.responses,
+        }
     }
 
     fn redirects(&self) -> &dyn Storage {

@@ -11,9 +11,11 @@ use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 use sqlx::{ConnectOptions, Sqlite};
 
 use crate::cache::SqliteCache;
-use crate::engine::MAX_ENTRY_LEN;
+use crate::engine::{Engine, MAX_ENTRY_LEN};
 use crate::error::{Result, SqliteError};
 use crate::path;
+use crate::sql::Table;
+use crate::storage::SqliteStorage;
 
 /// The options of a [`SqliteCache`], from [`SqliteCache::builder`] to [`open`](Self::open).
 ///
@@ -172,6 +174,15 @@ impl SqliteConfig {
     pub async fn open(self) -> hyper_client_cache_core::Result<SqliteCache> {
         // Boxed, because opening is rare and its future large.
         Ok(Box::pin(SqliteCache::from_config(self)).await?)
+    }
+
+    /// Opens the table of responses as a storage of its own, for use without a cache: no redirects, no parts, no hot tier.
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open).
+    pub async fn open_storage(self) -> hyper_client_cache_core::Result<SqliteStorage> {
+        let engine = Box::pin(Engine::open(self.hot_tier(0))).await?;
+        Ok(SqliteStorage::new(Arc::new(engine), Table::Responses))
     }
 
     /// The options after a check, with the location resolved.

@@ -1,6 +1,7 @@
 //! Connections: how ours are opened, and the choice between ours and those of somebody's pool.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
@@ -20,7 +21,7 @@ const JOURNAL_SIZE_LIMIT: &str = "4194304";
 /// Where connections come from.
 #[derive(Clone, Debug)]
 pub(crate) enum Source {
-    File(FileSource),
+    File(Arc<FileSource>),
     Pool(SqlitePool),
 }
 

@@ -3,13 +3,13 @@
 //! The writer's task keeps [`Shared`], the handles keep the [`Engine`]: when the last handle is gone the queue ends,
 //! and with it the task and every connection (case 233).
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 use hyper_client_cache_core::clock::to_millis;
-use hyper_client_cache_core::storage::{CacheKey, Entry, StorageStats, frame};
+use hyper_client_cache_core::storage::{CacheKey, Entry, StorageStats, TieredStorage, frame};
 use sqlx::Row as _;
 use tokio::sync::{mpsc, oneshot};
 
@@ -48,8 +48,9 @@ pub(crate) struct Shared {
     last_stamp: AtomicI64,
     corrupt: [AtomicU64; 3],
     evicted: [AtomicU64; 3],
-    /// Called when another process has written, before anything that was read earlier may be used again.
     pub(crate) changes: Changes,
+    /// The memory before the table of responses. Weak, because it holds the engine, and the writer holds this.
+    tier: OnceLock<Weak<TieredStorage>>,
     // Removed with the last owner, which is after the connections are closed.
     _folder: Option<tempfile::TempDir>,
 }
@@ -82,13 +83,13 @@ impl Engine {
         };
         let source = match (&config.pool, path) {
             (Some(pool), _) => Source::Pool(pool.clone()),
-            (None, path) => Source::File(FileSource::new(
+            (None, path) => Source::File(Arc::new(FileSource::new(
                 &path.unwrap_or_default(),
                 config.connect_options.take().unwrap_or_default(),
                 given,
                 config.fast_save,
                 config.busy_timeout,
-            )),
+            ))),
         };
         let mut immutable = false;
         let mut reader = None;
@@ -139,6 +140,7 @@ impl Engine {
             corrupt: Default::default(),
             evicted: Default::default(),
             changes: Changes { started: Instant::now(), looked_at: AtomicU64::new(0), pending: AtomicBool::new(false) },
+            tier: OnceLock::new(),
             _folder: folder,
         });
         let patience = Patience::new();
@@ -167,7 +169,7 @@ impl Engine {
 
     /// The entry of a row: a row that does not verify is a miss, counted, and removed (S15).
     pub(crate) fn decode(&self, table: Table, key: &CacheKey, row: Row) -> Option<Entry> {
-        let Row { block, body, used } = row;
+        let Row { block, body } = row;
         let decoded = match body {
             Some(body) => frame::unblock(&block, body),
             None => Err(frame::FrameError::Damaged),
@@ -175,7 +177,7 @@ impl Engine {
         match decoded {
             Ok(entry) if entry.is_dead(self.shared.now()) => None,
             Ok(entry) => {
-                self.shared.used(table, *key, used);
+                self.shared.used(table, *key);
                 Some(entry)
             }
             Err(error) => {
@@ -254,10 +256,12 @@ impl Engine {
 
     /// `Ok` where the file was damaged and is replaced by now, so that what was asked is not there; the error otherwise.
     pub(crate) async fn after_fault(&self, generation: u64, error: SqliteError) -> Result<()> {
-        if error.fault() != Some(Fault::Corrupt) {
-            return Err(error);
-        }
-        match self.submit(Task::Damaged(generation)).await {
+        let task = match error.fault() {
+            Some(Fault::Corrupt) => Task::Damaged(generation),
+            Some(Fault::Moved) => Task::Moved(generation),
+            _ => return Err(error),
+        };
+        match self.submit(task).await {
             Ok(_) => Ok(()),
             Err(SqliteError::ReadOnly) => Err(error),
             Err(other) => Err(other),
@@ -349,19 +353,27 @@ impl Shared {
         previous.map_or(now, next)
     }
 
-    pub(crate) fn used(&self, table: Table, key: CacheKey, before: i64) {
+    /// Notes that the entry was read.
+    pub(crate) fn used(&self, table: Table, key: CacheKey) {
         // What has no bound is never evicted; parts go with their head.
-        if self.config.max_bytes.is_none() || self.config.read_only || table == Table::Bodies {
-            return;
-        }
-        // Already the last: nothing to remember.
-        if before < self.last_stamp.load(Ordering::Relaxed) {
+        if self.config.max_bytes.is_some() && !self.config.read_only && table != Table::Bodies {
             self.uses.remember(table, key, self.stamp());
         }
     }
 
-    /// What others may have changed is forgotten wherever it is kept in memory.
-    pub(crate) fn forget(&self) {}
+    /// Remembers what has to be emptied where others have written.
+    pub(crate) fn set_tier(&self, tier: Weak<TieredStorage>) {
+        // Set once, when the cache is made.
+        drop(self.tier.set(tier));
+    }
+
+    /// What others may have changed is forgotten where it is kept in memory.
+    pub(crate) async fn forget(&self) {
+        if let Some(tier) = self.tier.get().and_then(Weak::upgrade) {
+            // Memory does not fail; where it did, the stripes would know.
+            drop(tier.clear_front().await);
+        }
+    }
 
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)

@@ -82,7 +82,13 @@ impl SqliteError {
 impl From<sqlx::Error> for SqliteError {
     fn from(error: sqlx::Error) -> Self {
         let code = error.as_database_error().and_then(|error| error.code()?.parse::<u32>().ok());
-        Self::Driver { fault: code.map_or(Fault::Other, fault_of), source: Arc::new(error) }
+        let fault = match code {
+            // Our statements name our tables only: this is another file, put in place of the one that was checked.
+            Some(1) if error.to_string().contains("no such table") => Fault::Moved,
+            Some(code) => fault_of(code),
+            None => Fault::Other,
+        };
+        Self::Driver { fault, source: Arc::new(error) }
     }
 }
 

@@ -87,6 +87,7 @@ async fn evict_some(batch: &mut Batch<'_>, mut excess: u64) -> Result<bool> {
             let query = sqlx::query(Table::Bodies.delete_range()).bind(after).bind(before);
             let rows = query.fetch_all(&mut *batch.connection).await?;
             excess = excess.saturating_sub(batch.count_removed(Table::Bodies, &rows).await?);
+            *batch.orphaned = true;
         }
     }
     let [responses, redirects] = chosen;

@@ -3,7 +3,8 @@
 //! # How this crate is built
 //!
 //! `cache` is what a session is given, `config` what can be set; `storage` is one table as a
-//! [`Storage`](hyper_client_cache_core::storage::Storage), `bulk` many changes at once.
+//! [`Storage`](hyper_client_cache_core::storage::Storage), `bulk` many changes at
+//! once, `front` the memory before it.
 //! Below them `engine` is what all handles share: `reader` (a few connections and the gathering of reads), and the way
 //! to `writer` (one task; `queue`, `plan`, `batch`, `eviction`, `uses`).
 //! `open`, `schema`, `path` and `quarantine` deal with a file of unknown origin, `connect` and `sql` with the driver.
@@ -12,6 +13,7 @@ mod cache;
 mod config;
 
 mod bulk;
+mod front;
 mod storage;
 
 mod engine;

@@ -44,6 +44,8 @@ pub(crate) enum Task {
     Expire(Table, SystemTime),
     /// A reader met damage in the file of this generation: set it aside. Outcome: nothing.
     Damaged(u64),
+    /// A reader found another file than that of this generation: open what is there now. Outcome: nothing.
+    Moved(u64),
     /// Ask whether another process has written. Outcome: nothing.
     LookForChanges,
     /// Finish. Outcome: nothing.

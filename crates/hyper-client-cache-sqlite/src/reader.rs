@@ -28,7 +28,6 @@ pub(crate) struct Row {
     pub(crate) block: Bytes,
     /// `None` where it is absurdly long.
     pub(crate) body: Option<Bytes>,
-    pub(crate) used: i64,
 }
 
 /// The connections that read.
@@ -255,11 +254,6 @@ impl Lease {
         self.connection.as_mut().map(Conn::sqlite).ok_or(SqliteError::Closed)
     }
 
-    /// Which file this reads.
-    pub(crate) const fn generation(&self) -> u64 {
-        self.generation
-    }
-
     async fn read_one(&mut self, table: Table, key: &CacheKey) -> Result<Option<Row>> {
         let query = sqlx::query(table.read()).bind(key.to_string());
         match query.fetch_optional(self.sqlite()?).await? {
@@ -277,7 +271,7 @@ impl Lease {
         let rows = query.fetch_all(self.sqlite()?).await?;
         let mut found = HashMap::with_capacity(rows.len());
         for row in rows {
-            let key = row.try_get::<&str, _>(3)?;
+            let key = row.try_get::<&str, _>(2)?;
             if let Ok(key) = CacheKey::new(key) {
                 found.insert(key, Row::new(row)?);
             }
@@ -324,7 +318,6 @@ impl Drop for Lease {
 
 impl Row {
     fn new(row: SqliteRow) -> Result<Self> {
-        let used = row.try_get(2)?;
         let block = Bytes::copy_from_slice(row.try_get::<&[u8], _>(0)?);
         let body = if row.try_get_raw(1)?.is_null() {
             None
@@ -332,7 +325,7 @@ impl Row {
             let bytes = row.try_get::<&[u8], _>(1)?;
             Some(if bytes.len() <= COPY_LIMIT { Bytes::copy_from_slice(bytes) } else { Bytes::from_owner(BodyOf(row)) })
         };
-        Ok(Self { block, body, used })
+        Ok(Self { block, body })
     }
 }
 

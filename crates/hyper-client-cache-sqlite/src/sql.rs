@@ -90,7 +90,7 @@ impl Texts {
     fn new(table: Table) -> Self {
         let name = table.name();
         // A blob's length is in the row's header: an absurd one is not read.
-        let row = format!("block, CASE WHEN length(block) + length(body) <= {MAX_ROW_LEN} THEN body END AS body, used");
+        let row = format!("block, CASE WHEN length(block) + length(body) <= {MAX_ROW_LEN} THEN body END AS body");
         let live = "(retain_until IS NULL OR retain_until > ?)";
         let upsert = |rows: usize| {
             format!(
@@ -156,12 +156,12 @@ pub(crate) const TOTALS: &str = "SELECT sum(entries), sum(bytes) FROM usage";
 
 /// The statements of one table. Parameters are listed in order.
 impl Table {
-    /// key -> block, body, used
+    /// key -> block, body
     pub(crate) fn read(self) -> SqlStr {
         self.texts().read.clone()
     }
 
-    /// keys -> block, body, used, key
+    /// keys -> block, body, key
     pub(crate) fn read_many(self, rows: usize) -> SqlStr {
         self.texts().read_many.of(rows)
     }

@@ -38,7 +38,7 @@ const SPARE_PAGES: i64 = 256;
 /// How the writer reaches the database.
 #[derive(Debug)]
 pub(crate) enum Access {
-    File { source: FileSource, connection: Option<Conn>, identity: Option<Identity> },
+    File { source: Arc<FileSource>, connection: Option<Conn>, identity: Option<Identity> },
     Pool(SqlitePool),
 }
 
@@ -50,6 +50,7 @@ pub(crate) async fn run(shared: Arc<Shared>, access: Access, queue: mpsc::Receiv
         queue,
         totals: None,
         freed: false,
+        orphaned: false,
         folded: Instant::now(),
         sweeps: VecDeque::new(),
         held_back: None,
@@ -66,6 +67,8 @@ struct Writer {
     totals: Option<Totals>,
     /// Whether rows were removed since pages were last given back.
     freed: bool,
+    /// Whether heads may be in memory whose parts are gone from the database.
+    orphaned: bool,
     folded: Instant,
     /// Removals of what is dead, done a chunk at a time between other work.
     sweeps: VecDeque<Sweep>,
@@ -162,6 +165,15 @@ impl Writer {
                     };
                     answer(queued.reply, outcome.map(|()| 0));
                 }
+                Task::Moved(generation) => {
+                    self.transact(mem::take(&mut common)).await;
+                    let outcome = if generation == self.shared.readers.generation() {
+                        self.replace_file(false).await
+                    } else {
+                        Ok(())
+                    };
+                    answer(queued.reply, outcome.map(|()| 0));
+                }
                 Task::LookForChanges => {
                     self.transact(mem::take(&mut common)).await;
                     self.look_for_changes().await;
@@ -185,6 +197,9 @@ impl Writer {
             let tasks: Vec<&Task> = batch.iter().map(|queued| &queued.task).collect();
             match self.attempt(&tasks, false).await {
                 Ok(outcomes) => {
+                    if mem::take(&mut self.orphaned) {
+                        self.shared.forget().await;
+                    }
                     for (queued, outcome) in batch.into_iter().zip(outcomes) {
                         answer(queued.reply, outcome);
                     }
@@ -209,7 +224,11 @@ impl Writer {
         let mut repaired = false;
         let outcome = loop {
             match self.attempt(&tasks, true).await {
-                Ok(_) => break Ok(0),
+                Ok(_) => {
+                    // A bulk goes past the memory before the table, and nothing that it replaced may be served from there.
+                    self.shared.forget().await;
+                    break Ok(0);
+                }
                 Err(error) if is_busy(&error) => {
                     if queued.since.elapsed() >= self.shared.config().busy_timeout {
                         break Err(SqliteError::Busy);
@@ -235,9 +254,9 @@ impl Writer {
         if fold {
             self.folded = Instant::now();
         }
-        let Self { shared, access, totals, freed, .. } = self;
+        let Self { shared, access, totals, freed, orphaned, .. } = self;
         let mut held = access.connection().await?;
-        let mut batch = Batch { connection: held.sqlite(), shared, totals, freed, whole };
+        let mut batch = Batch { connection: held.sqlite(), shared, totals, freed, orphaned, whole };
         batch.run(tasks, fold).await
     }
 
@@ -246,9 +265,9 @@ impl Writer {
         let Some(mut sweep) = self.sweeps.pop_front() else { return };
         let outcome = async {
             self.follow_file().await?;
-            let Self { shared, access, totals, freed, .. } = &mut *self;
+            let Self { shared, access, totals, freed, orphaned, .. } = &mut *self;
             let mut held = access.connection().await?;
-            let mut batch = Batch { connection: held.sqlite(), shared, totals, freed, whole: false };
+            let mut batch = Batch { connection: held.sqlite(), shared, totals, freed, orphaned, whole: false };
             batch::expire_chunk(&mut batch, sweep.table, sweep.now).await
         }
         .await;
@@ -311,7 +330,7 @@ impl Writer {
         }
         self.totals = None;
         self.data_version = None;
-        self.shared.forget();
+        self.shared.forget().await;
         Ok(())
     }
 
@@ -327,7 +346,7 @@ impl Writer {
         // What cannot be asked counts as changed.
         let version = found.ok();
         if version.is_none() || (self.data_version.is_some() && version != self.data_version) {
-            self.shared.forget();
+            self.shared.forget().await;
         }
         self.data_version = version;
         self.shared.changes.looked(at);
@@ -360,9 +379,9 @@ impl Writer {
         }
         if !self.shared.uses.is_empty() {
             let result = async {
-                let Self { shared, access, totals, freed, .. } = &mut self;
+                let Self { shared, access, totals, freed, orphaned, .. } = &mut self;
                 let mut held = access.connection().await?;
-                let mut batch = Batch { connection: held.sqlite(), shared, totals, freed, whole: false };
+                let mut batch = Batch { connection: held.sqlite(), shared, totals, freed, orphaned, whole: false };
                 batch.run(&[], true).await
             }
             .await;

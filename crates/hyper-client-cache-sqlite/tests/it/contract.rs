@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use hyper_client_cache_core::Error;
 use hyper_client_cache_core::cache::Cache;
-use hyper_client_cache_core::storage::CacheKey;
+use hyper_client_cache_core::storage::{CacheKey, Entry, Storage};
 use hyper_client_cache_sqlite::sqlx::Row;
 use hyper_client_cache_sqlite::sqlx::sqlite::SqliteConnectOptions;
 use hyper_client_cache_sqlite::{SqliteCache, SqliteConfig, sqlx};
@@ -16,9 +16,6 @@ use hyper_client_cache_testkit::{ManualClock, async_trait, cache_contract_tests,
 use crate::support;
 
 const SECRET: &str = "canary-c0ffee";
-
-/// Names the file to write to, in the process that is to be killed.
-const VICTIM: &str = "SQLITE_VICTIM_FILE";
 
 struct Sqlite {
     folder: tempfile::TempDir,
@@ -44,7 +41,7 @@ impl Sqlite {
 #[async_trait]
 impl Harness for Sqlite {
     async fn open(&self, namespace: &str) -> Opened {
-        Opened::new(self.config(namespace).open().await.unwrap().responses_storage())
+        Opened::new(self.config(namespace).open_storage().await.unwrap())
     }
 
     fn clock(&self) -> ManualClock {
@@ -53,7 +50,7 @@ impl Harness for Sqlite {
 
     async fn open_limited(&self, namespace: &str, max_entry_len: u64) -> Option<Opened> {
         let config = self.config(namespace).max_entry_len(max_entry_len);
-        Some(Opened::new(config.open().await.unwrap().responses_storage()))
+        Some(Opened::new(config.open_storage().await.unwrap()))
     }
 
     async fn damage(&self, namespace: &str, key: &CacheKey, damage: Damage) -> bool {
@@ -86,15 +83,15 @@ impl Harness for Sqlite {
         vec![missing.clone().open().await.unwrap_err(), missing.max_bytes(0).open().await.unwrap_err()]
     }
 
-    fn accepts(&self, namespace: &str) -> bool {
-        !namespace.contains(['/', '\\', '\0'])
-    }
-
     fn victim(&self, namespace: &str) -> Option<Command> {
         let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", "contract::the_process_that_is_killed", "--nocapture"]);
+        command.args(["--exact", "contract::a_writer_is_whole_or_killed", "--nocapture"]);
         command.env(VICTIM, self.path(namespace));
         Some(command)
+    }
+
+    fn accepts(&self, namespace: &str) -> bool {
+        !namespace.contains(['/', '\\', '\0'])
     }
 }
 
@@ -109,12 +106,20 @@ impl CacheHarness for Sqlite {
     }
 }
 
-/// Does nothing but in the process that the suite starts and kills.
-#[tokio::test]
-async fn the_process_that_is_killed() {
-    let Some(file) = std::env::var_os(VICTIM) else { return };
-    let cache = SqliteCache::builder(PathBuf::from(file)).open().await.unwrap();
-    contract::victim(&cache.responses_storage()).await.unwrap();
+const VICTIM: &str = "HCC_SQLITE_TEST_VICTIM";
+
+/// The process of [`Harness::victim`]; in an ordinary run, that what it writes is what is read.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_writer_is_whole_or_killed() {
+    if let Ok(path) = std::env::var(VICTIM) {
+        let storage = SqliteCache::builder(path).open_storage().await.unwrap();
+        contract::victim(&storage).await.unwrap();
+        return;
+    }
+    let storage = Sqlite::new().config("one").open_storage().await.unwrap();
+    let (key, entry) = (support::key(1), Entry::new("head", "body"));
+    storage.write(&key, entry.clone()).await.unwrap();
+    assert_eq!(storage.read(&key).await.unwrap(), Some(entry));
 }
 
 mod storage {

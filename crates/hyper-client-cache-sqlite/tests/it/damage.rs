@@ -35,7 +35,8 @@ fn overwrite(path: &Path, at: u64, bytes: &[u8]) {
 #[tokio::test]
 async fn a_damaged_file_is_set_aside_when_opened() {
     let text = b"this is no database, but it is somebody's file ".repeat(200);
-    let ways: [(&str, &dyn Fn(&Path)); 4] = [
+    type Damage<'a> = &'a dyn Fn(&Path);
+    let ways: [(&str, Damage<'_>); 4] = [
         ("header zeroed", &|path| overwrite(path, 0, &[0; 100])),
         ("text", &|path| fs::write(path, &text).unwrap()),
         ("short text", &|path| fs::write(path, "x").unwrap()),

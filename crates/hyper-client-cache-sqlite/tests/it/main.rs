@@ -17,3 +17,4 @@ mod files;
 mod lifecycle;
 mod processes;
 mod support;
+mod tier;
