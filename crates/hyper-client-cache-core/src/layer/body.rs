@@ -192,7 +192,7 @@ impl PartsBody {
     fn lost(&mut self) -> Error {
         self.left = 0;
         self.ledger.counters.body_lost.add();
-        self.ledger.forget(self.owner);
+        self.ledger.forget_body(self.owner, self.id.clone());
         Error::new(ErrorKind::Body, "a part of the stored body is gone or damaged")
     }
 }
