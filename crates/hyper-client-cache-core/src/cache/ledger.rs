@@ -76,7 +76,7 @@ struct Waiting {
 enum Action {
     Put {
         stored: Stored,
-        replaced: Option<Stored>,
+        replaced: Replaced,
         limit: usize,
     },
     /// A new head for a body that stays as it is.
@@ -87,12 +87,40 @@ enum Action {
 }
 
 impl Action {
+    /// What this becomes where `earlier` may not have been carried out.
+    fn after(self, earlier: &Self) -> Self {
+        match (self, earlier) {
+            // The record that a new head belongs to may not be stored yet: then all of it is to be.
+            (Self::Refresh { stored }, Self::Put { replaced, limit, .. }) => {
+                Self::Put { stored, replaced: replaced.clone(), limit: *limit }
+            }
+            // Two variants that were fetched at once: the index names both.
+            (Self::Put { mut stored, replaced, limit }, Self::Put { stored: earlier, .. }) => {
+                if let Some(both) = united(&stored.record, &earlier.record) {
+                    stored.record = Arc::new(both);
+                }
+                Self::Put { stored, replaced, limit }
+            }
+            (action, _) => action,
+        }
+    }
+
     fn bytes(&self) -> usize {
         match self {
             Self::Put { stored, .. } | Self::Refresh { stored } => stored.body.len().saturating_add(1024),
             Self::Delete => 0,
         }
     }
+}
+
+/// What a record takes the place of: parts of its body and a redirect are removed with it.
+#[derive(Clone, Debug)]
+#[allow(clippy::exhaustive_enums)] // there is no third
+pub enum Replaced {
+    /// What a look-up has found.
+    Known(Option<Stored>),
+    /// Nobody has looked yet.
+    Unknown,
 }
 
 /// A moment in a URL's history: what was asked for before an invalidation may not be stored after it (case 56).
@@ -180,7 +208,7 @@ impl Ledger {
         self: &Arc<Self>,
         key: CacheKey,
         stored: Stored,
-        replaced: Option<Stored>,
+        replaced: Replaced,
         limit: usize,
         generation: Generation,
     ) -> bool {
@@ -229,6 +257,40 @@ impl Ledger {
         self.act(key, Action::Delete, None, None);
     }
 
+    /// Removes what is under `key` if its body is still the one in the parts with this `id`. Does not wait.
+    pub(crate) fn forget_body(self: &Arc<Self>, key: CacheKey, id: String) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let (ledger, busy) = (self.clone(), self.busy());
+        runtime.spawn(async move {
+            // A newer record may have replaced it, and is none of the reader's business.
+            if let Ok(Some(stored)) = ledger.lookup(&key).await {
+                if stored.record.parts_id() == Some(&id) {
+                    ledger.forget(key);
+                }
+            }
+            drop(busy);
+        });
+    }
+
+    /// Counts as something on its way to the store until dropped.
+    pub(crate) fn busy(self: &Arc<Self>) -> Busy {
+        let mut pending = self.lock();
+        pending.running = pending.running.saturating_add(1);
+        Busy(self.clone())
+    }
+
+    /// Room in memory for `bytes` that wait for the store; `None`, and counted, where too much is waiting.
+    pub(crate) fn room(self: &Arc<Self>, bytes: usize) -> Option<Room> {
+        let mut pending = self.lock();
+        if pending.bytes.saturating_add(bytes) > MAX_WAITING_BYTES {
+            drop(pending);
+            self.counters.store_refused.add();
+            return None;
+        }
+        pending.bytes = pending.bytes.saturating_add(bytes);
+        Some(Room { ledger: self.clone(), bytes })
+    }
+
     /// Waits until nothing is on its way to the store.
     pub async fn flush(&self) {
         loop {
@@ -264,12 +326,7 @@ impl Ledger {
                 Slot::Occupied(mut slot) => {
                     let waiting = slot.get_mut();
                     // The record that a new head belongs to may not be stored yet: then all of it is to be.
-                    let action = match (action, &waiting.action) {
-                        (Action::Refresh { stored }, Action::Put { replaced, limit, .. }) => {
-                            Action::Put { stored, replaced: replaced.clone(), limit: *limit }
-                        }
-                        (action, _) => action,
-                    };
+                    let action = action.after(&waiting.action);
                     let old = std::mem::replace(&mut waiting.action, action);
                     waiting.number = waiting.number.wrapping_add(1);
                     waiting.done.extend(done);
@@ -309,6 +366,10 @@ impl Ledger {
             Action::Refresh { stored } => self.cache.refresh(key, stored).await.map(drop),
             Action::Put { stored, replaced, limit } => match &*stored.record {
                 Record::Response(_) => {
+                    let replaced = match replaced {
+                        Replaced::Known(replaced) => replaced,
+                        Replaced::Unknown => self.cache.get(key).await?,
+                    };
                     self.cache.put(key, stored, replaced.as_ref()).await?;
                     match replaced.as_ref().map(|old| &*old.record) {
                         Some(Record::Variants(index)) => {
@@ -322,9 +383,7 @@ impl Ledger {
                 Record::Group(ours) => {
                     let mut merged = ours.clone();
                     if let Some(Record::Group(theirs)) = self.cache.get(key).await?.as_ref().map(|old| &*old.record) {
-                        merged
-                            .members
-                            .splice(0..0, theirs.members.iter().filter(|key| !ours.members.contains(key)).copied());
+                        merged.add_older(theirs);
                     }
                     let surplus = merged.members.len().saturating_sub(MAX_GROUP);
                     let dropped: Vec<_> = merged.members.drain(..surplus).collect();
@@ -340,8 +399,7 @@ impl Ledger {
         let old = self.cache.get(key).await?;
         let mut merged = ours.clone();
         if let Some(Record::Variants(theirs)) = old.as_ref().map(|old| &*old.record) {
-            let others = theirs.variants.iter().filter(|old| ours.variants.iter().all(|new| new.key != old.key));
-            merged.variants.splice(0..0, others.cloned());
+            merged.add_older(theirs);
         }
         merged.variants.retain(|variant| variant.retain_until.is_none_or(|deadline| deadline > now));
         let surplus = merged.variants.len().saturating_sub(limit);
@@ -355,6 +413,22 @@ impl Ledger {
             self.cache.delete_many(&dropped).await?;
         }
         Ok(())
+    }
+
+    /// Ends the job of `key`: its action is done, or taken back.
+    fn remove(&self, mut pending: MutexGuard<'_, Pending>, key: &CacheKey) {
+        let waiting = pending.actions.remove(key);
+        if let Some(waiting) = &waiting {
+            pending.bytes = pending.bytes.saturating_sub(waiting.action.bytes());
+        }
+        pending.running = pending.running.saturating_sub(1);
+        self.waiting.store(pending.actions.len(), Ordering::Release);
+        drop(pending);
+        for done in waiting.into_iter().flat_map(|waiting| waiting.done) {
+            // Who waited may be gone.
+            let _ = done.send(());
+        }
+        self.quiet.notify_waiters();
     }
 
     fn lock(&self) -> MutexGuard<'_, Pending> {
@@ -429,57 +503,83 @@ impl Job {
 
     /// Ends the job, unless a newer action came meanwhile. A deletion that failed for good is kept as a tombstone.
     fn finish(&mut self, number: u64, keep: bool) -> bool {
-        {
-            let mut pending = self.ledger.lock();
-            match pending.actions.get_mut(&self.key) {
-                Some(waiting) if waiting.number != number => return false,
-                Some(waiting) if keep => {
-                    waiting.running = false;
-                    pending.running = pending.running.saturating_sub(1);
-                    pending.tombstones = pending.tombstones.saturating_add(1);
-                    self.over = true;
-                }
-                _ => {}
-            }
-            if pending.tombstones > MAX_TOMBSTONES {
-                let oldest = pending.actions.iter().find(|(_, waiting)| !waiting.running).map(|(key, _)| *key);
-                if let Some(oldest) = oldest {
-                    pending.actions.remove(&oldest);
-                    pending.tombstones = pending.tombstones.saturating_sub(1);
-                }
-            }
-        }
-        if self.over {
-            self.ledger.quiet.notify_waiters();
-        } else {
-            self.remove();
-        }
-        true
-    }
-
-    fn remove(&mut self) {
         self.over = true;
-        let waiting = {
-            let mut pending = self.ledger.lock();
-            let waiting = pending.actions.remove(&self.key);
-            if let Some(waiting) = &waiting {
-                pending.bytes = pending.bytes.saturating_sub(waiting.action.bytes());
+        let ledger = &self.ledger;
+        let mut pending = ledger.lock();
+        match pending.actions.get_mut(&self.key) {
+            Some(waiting) if waiting.number != number => {
+                self.over = false;
+                return false;
             }
-            pending.running = pending.running.saturating_sub(1);
-            self.ledger.waiting.store(pending.actions.len(), Ordering::Release);
-            waiting
-        };
-        for done in waiting.into_iter().flat_map(|waiting| waiting.done) {
-            let _ = done.send(());
+            Some(waiting) if keep => waiting.running = false,
+            // Under the same lock as the comparison: an action that comes in between would be lost.
+            _ => {
+                ledger.remove(pending, &self.key);
+                return true;
+            }
         }
-        self.ledger.quiet.notify_waiters();
+        pending.running = pending.running.saturating_sub(1);
+        pending.tombstones = pending.tombstones.saturating_add(1);
+        if pending.tombstones > MAX_TOMBSTONES {
+            let oldest = pending.actions.iter().find(|(_, waiting)| !waiting.running).map(|(key, _)| *key);
+            if let Some(oldest) = oldest {
+                pending.actions.remove(&oldest);
+                pending.tombstones = pending.tombstones.saturating_sub(1);
+                ledger.waiting.store(pending.actions.len(), Ordering::Release);
+            }
+        }
+        drop(pending);
+        ledger.quiet.notify_waiters();
+        true
     }
 }
 
 impl Drop for Job {
     fn drop(&mut self) {
         if !self.over {
-            self.remove();
+            self.ledger.remove(self.ledger.lock(), &self.key);
         }
+    }
+}
+
+/// Something on its way to the store that [`Ledger::flush`] waits for.
+pub(crate) struct Busy(Arc<Ledger>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        let mut pending = self.0.lock();
+        pending.running = pending.running.saturating_sub(1);
+        drop(pending);
+        self.0.quiet.notify_waiters();
+    }
+}
+
+/// Memory that waits for the store, given back when dropped.
+pub(crate) struct Room {
+    ledger: Arc<Ledger>,
+    bytes: usize,
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        let mut pending = self.ledger.lock();
+        pending.bytes = pending.bytes.saturating_sub(self.bytes);
+    }
+}
+
+/// Both indexes or groups as one; `None` where they are not of one kind.
+fn united(newer: &Record, older: &Record) -> Option<Record> {
+    match (newer, older) {
+        (Record::Variants(newer), Record::Variants(older)) => {
+            let mut both = newer.clone();
+            both.add_older(older);
+            Some(Record::Variants(both))
+        }
+        (Record::Group(newer), Record::Group(older)) => {
+            let mut both = newer.clone();
+            both.add_older(older);
+            Some(Record::Group(both))
+        }
+        _ => None,
     }
 }

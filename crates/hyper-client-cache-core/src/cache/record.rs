@@ -287,6 +287,13 @@ impl Variants {
     pub fn new(key: CacheKey, url: impl Into<String>) -> Self {
         Self { key, url: url.into(), variants: Vec::new() }
     }
+
+    /// Adds the variants of an older index that this one does not have.
+    pub(crate) fn add_older(&mut self, older: &Self) {
+        let others = older.variants.iter().filter(|old| self.variants.iter().all(|new| new.key != old.key));
+        let others: Vec<_> = others.cloned().collect();
+        self.variants.splice(0..0, others);
+    }
 }
 
 /// One variant of a URL.
@@ -324,5 +331,11 @@ impl Group {
     #[must_use]
     pub fn new(key: CacheKey) -> Self {
         Self { key, members: Vec::new() }
+    }
+
+    /// Adds the members of an older group that this one does not have.
+    pub(crate) fn add_older(&mut self, older: &Self) {
+        let others: Vec<_> = older.members.iter().filter(|key| !self.members.contains(key)).copied().collect();
+        self.members.splice(0..0, others);
     }
 }

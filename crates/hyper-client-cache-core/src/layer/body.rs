@@ -215,7 +215,7 @@ impl PartsBody {
     /// A part is missing or damaged: the record is useless. Goes on from the origin, if that can be asked.
     fn lost(&mut self, cx: &mut Context<'_>, delivered_hash: u64) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         self.ledger.counters.body_lost.add();
-        self.ledger.forget(self.owner);
+        self.ledger.forget_body(self.owner, self.id.clone());
         let left = std::mem::take(&mut self.left);
         match self.refetch.take() {
             Some(refetch) => {

@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
-use crate::cache::ledger::{Generation, Ledger};
-use crate::cache::{BodyPlace, Cache, Group, Record, ResponseRecord, Stored, Variants};
+use crate::cache::ledger::{Generation, Ledger, Replaced};
+use crate::cache::{BodyPlace, Group, Record, ResponseRecord, Stored, Variants};
 use crate::storage::CacheKey;
 
 /// How much longer than their head's the deadline of parts is at least.
@@ -20,7 +20,7 @@ pub(super) struct Deposit {
     pub(super) record: ResponseRecord,
     pub(super) retain_until: Option<SystemTime>,
     /// What a look-up found under the key.
-    pub(super) replaced: Option<Stored>,
+    pub(super) replaced: Replaced,
     pub(super) generation: Generation,
     /// The index that names this variant among those known, if the response varies.
     pub(super) index: Option<Variants>,
@@ -32,17 +32,19 @@ pub(super) struct Deposit {
 }
 
 impl Deposit {
-    /// The cache that it goes to.
-    pub(super) fn cache(&self) -> &Arc<dyn Cache> {
-        self.ledger.cache()
-    }
-
     /// The deadline for the parts of this record's body: later than the record's own, because a 304 may extend that
     /// without touching the parts. What it extends it to never exceeds this.
     pub(super) fn parts_retain_until(&self) -> Option<SystemTime> {
         let deadline = self.retain_until?;
         let lifetime = deadline.duration_since(self.now).unwrap_or_default();
         deadline.checked_add(lifetime.max(PARTS_GRACE))
+    }
+
+    /// What will be found under the key once this is stored with an inline `body`.
+    pub(super) fn stored(&self, body: Bytes) -> Stored {
+        let mut record = self.record.clone();
+        record.body = BodyPlace::Inline { len: body.len() as u64 };
+        Stored::new(Record::Response(record), body, self.retain_until)
     }
 
     /// Stores the record with its body.
@@ -66,13 +68,13 @@ impl Deposit {
         // After the variant itself, so that whoever finds it in the index finds it.
         if let Some(index) = self.index {
             let stored = Stored::new(Record::Variants(index.clone()), Bytes::new(), None);
-            ledger.store(index.key, stored, None, max_variants, generation);
+            ledger.store(index.key, stored, Replaced::Known(None), max_variants, generation);
         }
         if let Some((group, member)) = self.group {
             let mut record = Group::new(group);
             record.members.push(member);
             let stored = Stored::new(Record::Group(record), Bytes::new(), None);
-            ledger.store(group, stored, None, max_variants, generation);
+            ledger.store(group, stored, Replaced::Known(None), max_variants, generation);
         }
         true
     }

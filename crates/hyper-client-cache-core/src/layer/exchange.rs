@@ -15,7 +15,7 @@ use super::flight::{Answer, Leader, Role, Verdict};
 use super::lookup::{Asked, Found};
 use super::service::Origin;
 use super::stream::Shared;
-use crate::cache::ledger::Generation;
+use crate::cache::ledger::{Generation, Replaced};
 use crate::cache::{Record, ResponseRecord, Stored, Variant, Variants};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{self, Partition};
@@ -45,7 +45,7 @@ impl Ticket {
 
 /// Sends a request past the cache, and removes what its answer makes invalid.
 pub(super) async fn bypass<S, B>(
-    engine: &Engine,
+    engine: &Arc<Engine>,
     mut inner: S,
     request: Request<B>,
     reason: Reason,
@@ -60,7 +60,8 @@ where
     if !method.is_safe() || reason == Reason::MethodOverride {
         // What overrides the method could be any (case 31).
         let method = if method.is_safe() { Method::POST } else { method };
-        engine.invalidate(&method, &uri, response.status(), response.headers(), partition.as_ref()).await;
+        let targets = policy::invalidation_targets(&method, &uri, response.status(), response.headers());
+        engine.invalidate(targets, partition).await;
     }
     let mut response = response.map(CacheBody::untouched);
     engine.explain(CacheInfo::new(Outcome::Bypass, reason), &mut response);
@@ -79,7 +80,7 @@ where
     B: Body + Default + Send + 'static,
 {
     let group = key::group(request.uri());
-    let mut flight_key = ticket.primary;
+    let mut flight_key = engine.flight_key(&ticket.primary, request.headers());
     let joins = if ticket.may_join() { MAX_JOINS } else { 0 };
     for _ in 0..joins {
         let generation = engine.ledger.generation(&group);
@@ -90,28 +91,35 @@ where
         match tokio::time::timeout(engine.flight_timeout, waiter.verdict()).await {
             // The leader hangs: go alone (case 199).
             Err(_) => break,
-            Ok(Err(leader)) => return ask(engine, inner, request, ticket, Some(leader), group, generation).await,
+            Ok(Err(leader)) => {
+                drop(waiter);
+                return ask(engine, inner, request, ticket, Some(leader), group, generation).await;
+            }
             Ok(Ok(Verdict::Shared(answer))) => {
                 if engine.selects(&answer.selecting, request.headers()) {
-                    match answer.reader() {
-                        Some(reader) => return Ok(engine.coalesced(&answer, CacheBody::shared(reader))),
-                        None => break,
+                    if let Some(reader) = answer.reader() {
+                        return Ok(engine.coalesced(&answer, CacheBody::shared(reader)));
                     }
+                    // Too late for the body; by now it is stored, or given up.
+                    drop(waiter);
+                    if let Some(response) = engine.look_again(Asked::of(&request), &mut ticket).await {
+                        return Ok(response);
+                    }
+                    continue;
                 }
                 // Another variant. Now that the fields are known, those who want the same one can share (case 193).
                 let names: Vec<_> =
                     answer.selecting.iter().filter_map(|field| field.name.parse::<http::HeaderName>().ok()).collect();
-                let variant = key::variant(&ticket.primary, &engine.selecting(&names, request.headers()));
-                if flight_key == variant {
-                    break;
-                }
+                let variant = key::variant(&flight_key, &engine.selecting(&names, request.headers()));
                 flight_key = variant;
             }
-            Ok(Ok(Verdict::Again)) => {
-                ticket.found = engine.find(Asked::of(&request), ticket.primary, &ticket.lookup).await;
-                if let (Some(stored), Judgement::Fresh) = (&ticket.found.selected, ticket.found.judgement) {
-                    let now = engine.clock.now();
-                    return Ok(engine.serve(stored, Outcome::Coalesced, Reason::LeaderAnswer, now));
+            Ok(Ok(Verdict::Stored(stored))) => {
+                if let Some(Judgement::Fresh) = engine.accept(&stored, Asked::of(&request), &ticket.lookup) {
+                    return Ok(engine.serve(&stored, Outcome::Coalesced, Reason::LeaderAnswer, engine.clock.now()));
+                }
+                drop(waiter);
+                if let Some(response) = engine.look_again(Asked::of(&request), &mut ticket).await {
+                    return Ok(response);
                 }
             }
             Ok(Ok(Verdict::Alone)) => break,
@@ -179,7 +187,7 @@ where
             };
             match engine.refreshed(stored, &exchange, generation) {
                 Ok(stored) => {
-                    land(leader, Verdict::Again);
+                    land(leader, Verdict::Stored(stored.clone()));
                     let mut answer = engine.serve(&stored, Outcome::Revalidated, Reason::Revalidated, received_at);
                     // A cookie that the 304 sets is for this caller (case 23).
                     for cookie in response.headers().get_all(header::SET_COOKIE) {
@@ -210,7 +218,7 @@ where
             Admission::Refuse(reason) => Err(reason),
         };
         return Ok(match terms {
-            Ok(terms) => engine.store(&parts, response, ticket, *terms, leader, group, generation, received_at).await,
+            Ok(terms) => engine.store(&parts, response, ticket, *terms, leader, group, generation, received_at),
             Err(reason) => engine.hand_on(&parts, response, ticket, reason, leader),
         });
     }
@@ -236,6 +244,26 @@ fn announced(method: &Method, status: StatusCode, headers: &HeaderMap) -> Option
 }
 
 impl Engine {
+    /// The key of the flight that a request joins first: its primary key, and its credentials.
+    ///
+    /// In a private cache the primary key has them already; in a shared one it has not, because what may be stored is
+    /// the response's decision, but while that is not known nobody waits for an answer to another's credentials
+    /// (case 194).
+    pub(super) fn flight_key(&self, primary: &CacheKey, headers: &HeaderMap) -> CacheKey {
+        let has = |name| headers.contains_key(name);
+        if !self.settings.shared || !(has(header::AUTHORIZATION) || has(header::COOKIE)) {
+            return *primary;
+        }
+        key::variant(primary, &self.selecting(&[header::AUTHORIZATION, header::COOKIE], headers))
+    }
+
+    /// The answer that another's exchange has left in the store meanwhile, if this request may have it.
+    async fn look_again(&self, request: Asked<'_>, ticket: &mut Ticket) -> Option<Response<CacheBody>> {
+        ticket.found = self.find(request, ticket.primary, &ticket.lookup).await;
+        let stored = ticket.found.selected.as_ref().filter(|_| ticket.found.judgement == Judgement::Fresh)?;
+        Some(self.serve(stored, Outcome::Coalesced, Reason::LeaderAnswer, self.clock.now()))
+    }
+
     /// What a stored response becomes by a 304.
     fn refreshed(&self, stored: &Stored, exchange: &Admit<'_>, generation: Generation) -> Result<Stored, Reason> {
         let Some(record) = stored.record.as_response() else { return Err(Reason::RecordMismatch) };
@@ -295,7 +323,7 @@ impl Engine {
 
     /// Hands a response to the caller while it is stored.
     #[allow(clippy::too_many_arguments)] // one call, and each is a thing of its own
-    async fn store(
+    fn store(
         &self,
         parts: &Parts,
         response: Response<Upstream>,
@@ -307,11 +335,7 @@ impl Engine {
         now: SystemTime,
     ) -> Response<CacheBody> {
         let (head, body) = response.into_parts();
-        let Ticket { primary, partition, mut found, .. } = ticket;
-        if !found.asked {
-            // What is there goes when this replaces it.
-            found.at_primary = self.read(&primary).await.ok().flatten();
-        }
+        let Ticket { primary, partition, found, .. } = ticket;
         let selecting = self.selecting(&terms.vary, &parts.headers);
         let key = if selecting.is_empty() { primary } else { key::variant(&primary, &selecting) };
         let mut record =
@@ -332,10 +356,16 @@ impl Engine {
             key,
             record: record.clone(),
             retain_until: terms.retain_until,
-            replaced: found
-                .selected
-                .filter(|stored| *stored.record.key() == key)
-                .or(found.at_primary.filter(|_| key == primary)),
+            replaced: match found.asked {
+                true => Replaced::Known(
+                    found
+                        .selected
+                        .filter(|stored| *stored.record.key() == key)
+                        .or(found.at_primary.filter(|_| key == primary)),
+                ),
+                // Looked up when it is replaced: nobody waits for that.
+                false => Replaced::Unknown,
+            },
             generation,
             index,
             max_variants: self.settings.max_variants,
@@ -347,8 +377,12 @@ impl Engine {
         let info = info.with_freshness(&record, now);
         let body = if body.is_end_stream() {
             // Nobody may ever poll it.
+            let verdict = match head.headers.contains_key(header::SET_COOKIE) {
+                true => Verdict::Alone,
+                false => Verdict::Stored(deposit.stored(bytes::Bytes::new())),
+            };
             deposit.inline(bytes::Bytes::new());
-            land(leader, Verdict::Again);
+            land(leader, verdict);
             CacheBody::empty()
         } else {
             let announced = announced(&parts.method, head.status, &head.headers);
@@ -389,9 +423,8 @@ impl Engine {
         // An overloaded origin is not asked again by everyone who waits (case 192), where nothing forbids sharing.
         let body = match (head.status.is_server_error(), reason, names) {
             (true, Reason::Status(_) | Reason::NoFreshness, Ok(names))
-                if announced.is_some_and(|len| len <= self.inline_limit)
-                    && !head.headers.contains_key(header::SET_COOKIE)
-                    && !body.is_end_stream() =>
+                if announced.is_none_or(|len| len <= self.inline_limit)
+                    && !head.headers.contains_key(header::SET_COOKIE) =>
             {
                 let selecting = self.selecting(&names, &parts.headers);
                 self.share(&head, body, announced, selecting, None, None, leader)
@@ -427,8 +460,7 @@ impl Engine {
             if let Some(record) = &record {
                 shown.headers = record.header_map();
             }
-            let answer = Answer { head: shown, selecting, record, body: Arc::downgrade(&shared) };
-            shared.hold(leader.share(answer));
+            leader.share(Answer { head: shown, selecting, record, body: Arc::downgrade(&shared) }, &shared);
         }
         CacheBody::shared(reader)
     }

@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 
 use super::stream::{Reader, Shared};
 use crate::cache::ledger::Generation;
-use crate::cache::{ResponseRecord, Selecting};
+use crate::cache::{ResponseRecord, Selecting, Stored};
 use crate::error::Error;
 use crate::storage::CacheKey;
 
@@ -47,7 +47,7 @@ impl Flights {
                 Role::Follow(Waiter { flights: self.clone(), key, flight })
             }
             _ => {
-                let state = State { stage: Stage::Leading, waiters: 0 };
+                let state = State { stage: Stage::Leading, waiters: 0, held: None };
                 let flight = Arc::new(Flight { generation, state: Mutex::new(state), changed: Notify::new() });
                 map.insert(key, flight.clone());
                 Role::Lead(Leader { landing: Some(Landing { flights: self.clone(), key, flight, armed: true }) })
@@ -58,14 +58,6 @@ impl Flights {
     /// How many flights there are.
     pub(super) fn len(&self) -> usize {
         self.lock().len()
-    }
-
-    fn remove(&self, key: &CacheKey, flight: &Arc<Flight>) {
-        let mut map = self.lock();
-        // A later generation may have taken the place.
-        if map.get(key).is_some_and(|other| Arc::ptr_eq(other, flight)) {
-            map.remove(key);
-        }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<CacheKey, Arc<Flight>>> {
@@ -84,6 +76,9 @@ struct Flight {
 struct State {
     stage: Stage,
     waiters: usize,
+    // Keeps a shared body from its first byte until each of those who waited for it has a reader of its own: the one
+    // who leads may have read or dropped it before the others wake up.
+    held: Option<Reader>,
 }
 
 #[derive(Debug)]
@@ -98,8 +93,8 @@ enum Stage {
 pub(super) enum Verdict {
     /// The answer is for whoever selects it.
     Shared(Arc<Answer>),
-    /// The store knows now: look again.
-    Again,
+    /// The answer is complete, and on its way to the store.
+    Stored(Stored),
     /// The answer is for nobody else: ask the origin oneself.
     Alone,
     /// The exchange failed, and would fail again.
@@ -118,7 +113,8 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// A reader of the whole body; `None` where its beginning cannot be had any more.
+    /// A reader of the whole body; `None` where its beginning cannot be had any more. Never so for a waiter that
+    /// waited already when the answer came.
     pub(super) fn reader(&self) -> Option<Reader> {
         Shared::reader(&self.body.upgrade()?)
     }
@@ -127,6 +123,13 @@ impl Answer {
 impl Flight {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the flight out of the map, unless one of a later generation has its place.
+    fn leave(self: &Arc<Self>, map: &mut HashMap<CacheKey, Arc<Self>>, key: &CacheKey) {
+        if map.get(key).is_some_and(|other| Arc::ptr_eq(other, self)) {
+            map.remove(key);
+        }
     }
 
     fn set(&self, stage: Stage) {
@@ -142,13 +145,19 @@ pub(super) struct Leader {
 }
 
 impl Leader {
-    /// Gives the answer to whoever waits and whoever comes while the landing is held.
-    pub(super) fn share(mut self, answer: Answer) -> Option<Landing> {
-        let landing = self.landing.take();
-        if let Some(landing) = &landing {
-            landing.flight.set(Stage::Over(Verdict::Shared(Arc::new(answer))));
+    /// Gives the answer to whoever waits, and to whoever comes until `body` is stored or given up.
+    pub(super) fn share(mut self, answer: Answer, body: &Arc<Shared>) {
+        let Some(landing) = self.landing.take() else { return };
+        let flight = landing.flight.clone();
+        // First, so that a waiter who reads it to its end at once finds the landing there to be dropped.
+        body.hold(landing);
+        let mut state = flight.lock();
+        if state.waiters > 0 {
+            state.held = body.reader();
         }
-        landing
+        state.stage = Stage::Over(Verdict::Shared(Arc::new(answer)));
+        drop(state);
+        flight.changed.notify_waiters();
     }
 
     /// Ends the flight with `verdict`.
@@ -162,14 +171,16 @@ impl Leader {
 impl Drop for Leader {
     fn drop(&mut self) {
         let Some(mut landing) = self.landing.take() else { return };
-        let somebody_waits = {
+        {
             // The map first, then the flight: the order of `join`.
-            let _map = landing.flights.lock();
+            let mut map = landing.flights.lock();
             let mut state = landing.flight.lock();
             state.stage = Stage::Vacant;
-            state.waiters > 0
-        };
-        landing.armed = !somebody_waits;
+            if state.waiters == 0 {
+                landing.flight.leave(&mut map, &landing.key);
+            }
+            landing.armed = false;
+        }
         landing.flight.changed.notify_waiters();
     }
 }
@@ -180,14 +191,14 @@ pub(super) struct Landing {
     flights: Arc<Flights>,
     key: CacheKey,
     flight: Arc<Flight>,
-    // False where a waiter takes the flight over.
+    // False where a waiter takes the flight over, or nobody does.
     armed: bool,
 }
 
 impl Drop for Landing {
     fn drop(&mut self) {
         if self.armed {
-            self.flights.remove(&self.key, &self.flight);
+            self.flight.leave(&mut self.flights.lock(), &self.key);
         }
     }
 }
@@ -201,7 +212,9 @@ pub(super) struct Waiter {
 
 impl Waiter {
     /// What the flight comes to, or its leadership, where the leader is gone.
-    pub(super) async fn verdict(self) -> Result<Verdict, Leader> {
+    ///
+    /// The body of a shared answer is held for this waiter until it is dropped.
+    pub(super) async fn verdict(&self) -> Result<Verdict, Leader> {
         loop {
             let mut changed = pin!(self.flight.changed.notified());
             changed.as_mut().enable();
@@ -226,14 +239,19 @@ impl Waiter {
 
 impl Drop for Waiter {
     fn drop(&mut self) {
-        let mut map = self.flights.lock();
-        let mut state = self.flight.lock();
-        state.waiters = state.waiters.saturating_sub(1);
-        if state.waiters == 0 && matches!(state.stage, Stage::Vacant) {
-            drop(state);
-            if map.get(&self.key).is_some_and(|other| Arc::ptr_eq(other, &self.flight)) {
-                map.remove(&self.key);
+        let held = {
+            let mut map = self.flights.lock();
+            let mut state = self.flight.lock();
+            state.waiters = state.waiters.saturating_sub(1);
+            if state.waiters > 0 {
+                return;
             }
-        }
+            if matches!(state.stage, Stage::Vacant) {
+                self.flight.leave(&mut map, &self.key);
+            }
+            state.held.take()
+        };
+        // Outside of the locks: it may be the last reader, and take the landing with it.
+        drop(held);
     }
 }

@@ -1,33 +1,40 @@
 //! What an unsafe request removes (RFC 9111 section 4.4): everything stored for its target and for what its answer
 //! points to on the same origin, in every partition and variant.
 
-use http::{HeaderMap, Method, StatusCode, Uri};
+use std::sync::Arc;
+
+use http::{Method, Uri};
 
 use super::Engine;
 use crate::cache::Record;
 use crate::key::{self, Partition};
-use crate::policy;
 
 impl Engine {
-    /// Removes what `method` on `uri`, answered like this, makes invalid. Returns when the store has confirmed it, so
-    /// that it does not come back after a crash (case 57).
-    pub(super) async fn invalidate(
-        &self,
-        method: &Method,
-        uri: &Uri,
-        status: StatusCode,
-        headers: &HeaderMap,
-        partition: Option<&Partition>,
-    ) {
-        for target in policy::invalidation_targets(method, uri, status, headers) {
-            self.invalidate_url(&target, partition).await;
+    /// Removes what is stored for `targets`. Returns when the store has confirmed it, so that it does not come back
+    /// after a crash (case 57).
+    ///
+    /// Carried through also where the caller goes away meanwhile: the origin has done what makes it necessary.
+    pub(super) async fn invalidate(self: &Arc<Self>, targets: Vec<Uri>, partition: Option<Partition>) {
+        // First, so that nothing that is on its way is stored behind our back (case 56).
+        for target in &targets {
+            self.ledger.invalidate(&key::group(target));
+        }
+        let (engine, busy) = (self.clone(), self.ledger.busy());
+        let all = async move {
+            for target in &targets {
+                engine.invalidate_url(target, partition.as_ref()).await;
+            }
+            drop(busy);
+        };
+        match tokio::runtime::Handle::try_current() {
+            // An error means that the runtime shuts down.
+            Ok(runtime) => drop(runtime.spawn(all).await),
+            Err(_) => all.await,
         }
     }
 
     async fn invalidate_url(&self, uri: &Uri, partition: Option<&Partition>) {
         let group = key::group(uri);
-        // First, so that nothing that is on its way is stored behind our back (case 56).
-        self.ledger.invalidate(&group);
         let mut keys = Vec::new();
         for method in [Method::GET, Method::HEAD] {
             keys.push(key::primary(&method, uri, None));

@@ -122,7 +122,7 @@ impl Engine {
     }
 
     /// What may be done with a stored response; `None` where it is another request's (case 34).
-    fn accept(&self, stored: &Stored, request: Asked<'_>, lookup: &Lookup) -> Option<Judgement> {
+    pub(super) fn accept(&self, stored: &Stored, request: Asked<'_>, lookup: &Lookup) -> Option<Judgement> {
         let record = stored.record.as_response()?;
         let is_ours = record.method == *request.method
             && key::is_shown_url(request.uri, &record.url)

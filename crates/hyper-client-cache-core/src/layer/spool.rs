@@ -3,26 +3,28 @@
 //! The parts go to one task over a queue of at most [`MAX_IN_FLIGHT`]; the task writes the head last, so nothing is
 //! visible before all of it is there. Where the store is slower than the origin, the body may be held back a little
 //! ([`PATIENCE`], [`SLOWEST`]); after that it goes on alone and is not stored.
-//! If the queue is closed before the end, the task removes the parts it has written.
+//! If the body is given up before its end, the task stops and removes the parts it has written.
 
-use std::future::Future;
+use std::collections::VecDeque;
+use std::future::{Future, ready};
 use std::hash::Hasher;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_core::future::BoxFuture;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, Sleep};
 use twox_hash::XxHash3_64;
 
 use super::deposit::Deposit;
 use super::flight::Landing;
 use super::stream::{Shared, Wakers};
-use crate::cache::{BodyPlace, Cache, parts};
+use crate::cache::ledger::{Busy, Ledger, Room};
+use crate::cache::{BodyPlace, parts};
 use crate::storage::CacheKey;
 
 /// How many parts may be on their way to the store.
@@ -46,21 +48,34 @@ pub(super) struct Spool {
     stall: Option<(Instant, Pin<Box<Sleep>>)>,
     stalled: Duration,
     abandoned: bool,
+    finished: bool,
 }
 
 struct State {
-    cache: Arc<dyn Cache>,
+    ledger: Arc<Ledger>,
     owner: CacheKey,
     id: String,
     part_len: u64,
-    in_flight: AtomicUsize,
+    // Parts on their way to the store, where readers who are behind find them, so that none waits for a slow store.
+    waiting: Mutex<VecDeque<Waiting>>,
     written: AtomicU32,
     failed: AtomicBool,
+    // Wakes the task although the store does not answer.
+    abandoned: Notify,
+    landing: Mutex<Option<Landing>>,
+}
+
+struct Waiting {
+    number: u32,
+    bytes: Bytes,
+    _room: Room,
 }
 
 enum Message {
     Part(u32, Bytes),
-    Finish { len: u64, checksum: u64, count: u32 },
+    // From here on it has an end, and whoever closes the cache waits for that.
+    Finish { len: u64, checksum: u64, count: u32, busy: Busy },
+    Abandoned(Busy),
 }
 
 impl Spool {
@@ -73,8 +88,8 @@ impl Spool {
         landing: &mut Option<Landing>,
         shared: &Arc<Shared>,
     ) -> Option<Self> {
-        let cache = deposit.cache().clone();
-        let part_len = parts::part_len(cache.bodies()?);
+        let ledger = deposit.ledger.clone();
+        let part_len = parts::part_len(ledger.cache().bodies()?);
         let max_body_len = deposit.max_body_len;
         if max_body_len.is_some_and(|limit| so_far > limit) {
             return None;
@@ -83,23 +98,19 @@ impl Spool {
         parts::key(&deposit.key, &id, u32::MAX)?;
         let runtime = tokio::runtime::Handle::try_current().ok()?;
         let state = Arc::new(State {
-            cache,
+            ledger,
             owner: deposit.key,
             id,
             part_len: part_len as u64,
-            in_flight: AtomicUsize::new(0),
+            waiting: Mutex::default(),
             written: AtomicU32::new(0),
             failed: AtomicBool::new(false),
+            abandoned: Notify::new(),
+            landing: Mutex::new(landing.take()),
         });
         let (queue, messages) = mpsc::unbounded_channel();
-        let task = Task {
-            state: state.clone(),
-            messages,
-            deposit,
-            wakers: shared.wakers().clone(),
-            _landing: landing.take(),
-            _shared: shared.clone(),
-        };
+        let task =
+            Task { state: state.clone(), messages, deposit, wakers: shared.wakers().clone(), shared: shared.clone() };
         runtime.spawn(task.run());
         Some(Self {
             state,
@@ -112,6 +123,7 @@ impl Spool {
             stall: None,
             stalled: Duration::ZERO,
             abandoned: false,
+            finished: false,
         })
     }
 }
@@ -144,13 +156,22 @@ impl Spool {
         if !self.assembling.is_empty() {
             self.send();
         }
+        if self.has_failed() {
+            return;
+        }
+        self.finished = true;
+        let busy = self.state.ledger.busy();
         // A closed queue means that the task has failed, which it has counted.
-        let _ = self.queue.send(Message::Finish { len, checksum: self.hash.finish(), count: self.count });
+        let _ = self.queue.send(Message::Finish { len, checksum: self.hash.finish(), count: self.count, busy });
     }
 
     fn send(&mut self) {
         let part = std::mem::take(&mut self.assembling).freeze();
-        self.state.in_flight.fetch_add(1, Ordering::AcqRel);
+        let Some(room) = self.state.ledger.room(part.len()) else {
+            self.abandoned = true;
+            return;
+        };
+        self.state.waiting().push_back(Waiting { number: self.count, bytes: part.clone(), _room: room });
         let _ = self.queue.send(Message::Part(self.count, part));
         self.count = self.count.saturating_add(1);
     }
@@ -159,7 +180,7 @@ impl Spool {
     ///
     /// The waker must be registered with the shared body's wakers, which the task wakes.
     pub(super) fn poll_room(&mut self, received: u64, cx: &mut Context<'_>) -> Poll<()> {
-        if self.state.in_flight.load(Ordering::Acquire) < MAX_IN_FLIGHT || self.has_failed() {
+        if self.has_failed() || self.state.waiting().len() < MAX_IN_FLIGHT {
             if let Some((since, _)) = self.stall.take() {
                 self.stalled = self.stalled.saturating_add(since.elapsed());
             }
@@ -173,6 +194,7 @@ impl Spool {
             return Poll::Pending;
         }
         tracing::debug!(key = %self.state.owner, "the store is too slow for this body");
+        self.state.ledger.counters.store_failed.add();
         self.abandoned = true;
         Poll::Ready(())
     }
@@ -182,19 +204,48 @@ impl Spool {
         self.abandoned || self.state.failed.load(Ordering::Acquire)
     }
 
-    /// A read of the part that holds `offset`; `None` where it is not written yet.
+    /// A read of the part that holds `offset`; `None` where that is not complete yet.
     pub(super) fn read(&self, offset: u64) -> Option<PartRead> {
         let number = u32::try_from(offset.checked_div(self.state.part_len)?).ok()?;
+        let start = u64::from(number).saturating_mul(self.state.part_len);
+        // First, because a part is written before it leaves.
+        let waiting = self.state.waiting().iter().find(|part| part.number == number).map(|part| part.bytes.clone());
+        if let Some(bytes) = waiting {
+            return Some(PartRead { start, read: Box::pin(ready(Some(bytes))) });
+        }
         if number >= self.state.written.load(Ordering::Acquire) {
             return None;
         }
         let key = parts::key(&self.state.owner, &self.state.id, number)?;
-        let cache = self.state.cache.clone();
+        let cache = self.state.ledger.cache().clone();
         let read = async move {
             let entry = cache.bodies()?.read(&key).await.ok()??;
             parts::bytes_of(&key, entry)
         };
-        Some(PartRead { start: u64::from(number).saturating_mul(self.state.part_len), read: Box::pin(read) })
+        Some(PartRead { start, read: Box::pin(read) })
+    }
+}
+
+/// Given up before its end: the task is told at once, whatever the store does.
+impl Drop for Spool {
+    fn drop(&mut self) {
+        if !self.finished || self.abandoned {
+            let _ = self.queue.send(Message::Abandoned(self.state.ledger.busy()));
+            self.state.abandoned.notify_one();
+            self.state.land();
+        }
+    }
+}
+
+impl State {
+    fn waiting(&self) -> MutexGuard<'_, VecDeque<Waiting>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the flight: nobody joins this body any more.
+    fn land(&self) {
+        let landing = self.landing.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(landing);
     }
 }
 
@@ -216,28 +267,48 @@ struct Task {
     messages: mpsc::UnboundedReceiver<Message>,
     deposit: Box<Deposit>,
     wakers: Arc<Wakers>,
-    _landing: Option<Landing>,
-    _shared: Arc<Shared>,
+    shared: Arc<Shared>,
 }
 
 impl Task {
     async fn run(mut self) {
+        let (finished, busy) = self.write_parts().await;
+        let Self { state, deposit, shared, messages, .. } = self;
+        let is_stored = finished.is_some_and(|place| (*deposit).parts(place));
+        // Only now: whoever comes next finds the record.
+        state.land();
+        drop(shared);
+        state.waiting().clear();
+        if !is_stored {
+            // Before the queue is gone, where there may be one already: a `flush` waits until the parts are removed.
+            let _busy = state.ledger.busy();
+            drop((busy, messages));
+            remove_parts(&state).await;
+        }
+    }
+
+    /// Writes parts up to the end of the body; says where it is then, or nothing where it is not stored.
+    async fn write_parts(&mut self) -> (Option<BodyPlace>, Option<Busy>) {
         let retain_until = self.deposit.parts_retain_until();
         while let Some(message) = self.messages.recv().await {
             match message {
                 Message::Part(number, bytes) => {
-                    let stored = self.write(number, bytes, retain_until).await;
-                    self.state.in_flight.fetch_sub(1, Ordering::AcqRel);
+                    let stored = tokio::select! {
+                        biased;
+                        () = self.state.abandoned.notified() => return (None, None),
+                        stored = self.write(number, bytes, retain_until) => stored,
+                    };
                     if !stored {
                         self.deposit.ledger.counters.store_failed.add();
                         self.state.failed.store(true, Ordering::Release);
                         self.wakers.wake_all();
-                        break;
+                        return (None, None);
                     }
                     self.state.written.store(number.saturating_add(1), Ordering::Release);
+                    self.state.waiting().pop_front();
                     self.wakers.wake_all();
                 }
-                Message::Finish { len, checksum, count } => {
+                Message::Finish { len, checksum, count, busy } => {
                     let place = BodyPlace::Parts {
                         id: self.state.id.clone(),
                         count,
@@ -246,20 +317,17 @@ impl Task {
                         checksum,
                         retain_until,
                     };
-                    if (*self.deposit).parts(place) {
-                        return;
-                    }
-                    remove_parts(&self.state).await;
-                    return;
+                    return (Some(place), Some(busy));
                 }
+                Message::Abandoned(busy) => return (None, Some(busy)),
             }
         }
-        remove_parts(&self.state).await;
+        (None, None)
     }
 
     async fn write(&self, number: u32, bytes: Bytes, retain_until: Option<std::time::SystemTime>) -> bool {
         let (Some(bodies), Some(key)) =
-            (self.state.cache.bodies(), parts::key(&self.state.owner, &self.state.id, number))
+            (self.state.ledger.cache().bodies(), parts::key(&self.state.owner, &self.state.id, number))
         else {
             return false;
         };
@@ -275,7 +343,7 @@ impl Task {
 
 /// Removes what was written of a body that will have no head.
 async fn remove_parts(state: &State) {
-    let Some(bodies) = state.cache.bodies() else { return };
+    let Some(bodies) = state.ledger.cache().bodies() else { return };
     // One more than was confirmed: the last write may have failed after it took effect.
     let written = state.written.load(Ordering::Acquire).saturating_add(1);
     let keys: Vec<_> = (0..written).filter_map(|number| parts::key(&state.owner, &state.id, number)).collect();

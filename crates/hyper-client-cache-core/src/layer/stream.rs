@@ -82,11 +82,11 @@ impl Shared {
         Arc::new(Self { core: Mutex::new(core), wakers: Arc::default() })
     }
 
-    /// Holds `landing` until the body is stored or given up.
-    pub(super) fn hold(&self, landing: Option<Landing>) {
+    /// Holds `landing` until the body is stored or given up. Called before anyone reads.
+    pub(super) fn hold(&self, landing: Landing) {
         let mut core = self.lock();
         if let Keep::Whole { landing: place, .. } = &mut core.keep {
-            *place = landing;
+            *place = Some(landing);
         }
     }
 }
@@ -163,7 +163,11 @@ impl Core {
         Poll::Ready(match frame {
             // Trailers are neither stored nor merged into the headers (case 182): a shared body has none.
             Some(Ok(frame)) => match frame.into_data() {
-                Ok(data) if !data.is_empty() => self.append(data, shared),
+                Ok(data) if !data.is_empty() => match self.append(data, shared) {
+                    // Complete although nobody has asked for the end yet: not every reader does.
+                    After::Nothing if self.is_at_its_end() => self.complete(),
+                    after => after,
+                },
                 _ => After::Nothing,
             },
             Some(Err(error)) => {
@@ -174,6 +178,10 @@ impl Core {
             }
             None => self.complete(),
         })
+    }
+
+    fn is_at_its_end(&self) -> bool {
+        self.upstream.as_ref().is_some_and(|upstream| upstream.is_end_stream())
     }
 
     fn append(&mut self, data: Bytes, shared: &Arc<Shared>) -> After {
@@ -196,6 +204,11 @@ impl Core {
                     }
                     None => after = After::Drop(std::mem::replace(&mut self.keep, Keep::Nothing)),
                 }
+            }
+            Keep::Whole { deposit: Some(deposit), .. }
+                if deposit.max_body_len.is_some_and(|limit| self.end > limit) =>
+            {
+                after = After::Drop(std::mem::replace(&mut self.keep, Keep::Nothing));
             }
             Keep::Whole { .. } => {}
             Keep::Spool(spool) => {
@@ -228,6 +241,9 @@ impl Core {
             }
             Keep::Spool(mut spool) => {
                 spool.finish(self.end);
+                if spool.has_failed() {
+                    return After::Drop(Keep::Spool(spool));
+                }
                 // Stays, because readers who are behind read from it.
                 self.keep = Keep::Spool(spool);
                 After::Nothing
@@ -246,7 +262,9 @@ impl Core {
         let slowest = self.readers.iter().map(|(_, offset)| *offset).min().unwrap_or(self.end);
         while let Some(first) = self.window.front() {
             let after = self.base.saturating_add(first.len() as u64);
-            if after > slowest && self.end.saturating_sub(self.base) <= WINDOW {
+            // The newest chunk stays however long it is: the reader it was fetched for has not seen it yet.
+            let may_stay = self.window.len() == 1 || self.end.saturating_sub(self.base) <= WINDOW;
+            if after > slowest && may_stay {
                 return;
             }
             self.base = after;
@@ -285,7 +303,7 @@ impl Reader {
                 self.part = None;
                 let skip = usize::try_from(self.offset.saturating_sub(start)).unwrap_or(usize::MAX);
                 let Some(bytes) = bytes.filter(|bytes| bytes.len() > skip) else {
-                    return Poll::Ready(Some(Err(Error::new(ErrorKind::Body, "a part that was spooled is gone"))));
+                    return Poll::Ready(Some(Err(gone())));
                 };
                 let shared = Arc::clone(&self.shared);
                 return self.give(&mut shared.lock(), bytes.slice(skip..));
@@ -297,7 +315,7 @@ impl Reader {
                 return self.give(&mut core, bytes);
             }
             // Registered before anything is asked that may become true meanwhile, so that no wake-up is lost.
-            wakers.register(cx.waker());
+            wakers.register(self.id, cx.waker());
             if self.offset < core.base {
                 let spool = match &core.keep {
                     Keep::Spool(spool) if !spool.has_failed() => spool,
@@ -313,8 +331,7 @@ impl Reader {
                     continue;
                 }
                 match &core.outcome {
-                    // All is with the store, which is still writing it.
-                    Some(Ok(())) => return Poll::Pending,
+                    Some(Ok(())) => return Poll::Ready(Some(Err(gone()))),
                     Some(Err(error)) => return Poll::Ready(Some(Err(error.clone()))),
                     None => {}
                 }
@@ -332,7 +349,7 @@ impl Reader {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(after) => {
                     after.run();
-                    wakers.wake_others(cx.waker());
+                    wakers.wake_others(self.id);
                 }
             }
         }
@@ -347,6 +364,10 @@ impl Reader {
         core.trim();
         Poll::Ready(Some(Ok(Frame::data(bytes))))
     }
+}
+
+fn gone() -> Error {
+    Error::new(ErrorKind::Body, "a part that was spooled is gone")
 }
 
 impl Reader {
@@ -371,6 +392,12 @@ impl Reader {
     }
 }
 
+impl std::fmt::Debug for Reader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reader").field("offset", &self.offset).finish_non_exhaustive()
+    }
+}
+
 impl Drop for Reader {
     fn drop(&mut self) {
         let given_up = {
@@ -387,31 +414,44 @@ impl Drop for Reader {
             }
         };
         drop(given_up);
+        self.shared.wakers.forget(self.id);
         // Whoever is left may have to poll the origin now.
         self.shared.wakers.wake_all();
     }
 }
 
 /// Wakes every reader: the origin's body remembers only who polled it last, and that one may be gone.
+///
+/// By the reader's number and not by the waker's identity: two readers in one task have the same waker, and each must
+/// be woken for the other.
 #[derive(Default)]
-pub(super) struct Wakers(Mutex<Vec<Waker>>);
+pub(super) struct Wakers(Mutex<Vec<(u64, Waker)>>);
 
 impl Wakers {
-    fn register(&self, waker: &Waker) {
-        let mut list = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if !list.iter().any(|other| other.will_wake(waker)) {
-            list.push(waker.clone());
+    fn register(&self, reader: u64, waker: &Waker) {
+        let mut list = self.lock();
+        match list.iter_mut().find(|(other, _)| *other == reader) {
+            Some((_, old)) => old.clone_from(waker),
+            None => list.push((reader, waker.clone())),
         }
     }
 
-    pub(super) fn wake_all(&self) {
-        let list = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        list.into_iter().for_each(Waker::wake);
+    fn forget(&self, reader: u64) {
+        self.lock().retain(|(other, _)| *other != reader);
     }
 
-    fn wake_others(&self, me: &Waker) {
-        let list = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        list.into_iter().filter(|waker| !waker.will_wake(me)).for_each(Waker::wake);
+    pub(super) fn wake_all(&self) {
+        let list = std::mem::take(&mut *self.lock());
+        list.into_iter().for_each(|(_, waker)| waker.wake());
+    }
+
+    fn wake_others(&self, me: u64) {
+        let list = std::mem::take(&mut *self.lock());
+        list.into_iter().filter(|(reader, _)| *reader != me).for_each(|(_, waker)| waker.wake());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<(u64, Waker)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -2,16 +2,25 @@
 
 mod basics;
 mod bodies;
+mod cancel;
 mod coalescing;
+mod herds;
 mod http;
+mod large;
+mod ledger;
+mod schedule;
+mod service;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper_client_cache_core::CachedSession;
+use hyper_client_cache_core::cache::StorageCache;
 use hyper_client_cache_core::policy::Outcome;
 use hyper_client_cache_core::session::{Response, SessionBuilder};
-use hyper_client_cache_testkit::ManualClock;
+use hyper_client_cache_core::storage::MemoryStorage;
+use hyper_client_cache_testkit::origin::PatternChecker;
+use hyper_client_cache_testkit::{Faults, FaultyStorage, ManualClock};
 
 /// A session in memory whose clock the test moves.
 fn session() -> (CachedSession, ManualClock) {
@@ -41,4 +50,36 @@ async fn eventually(what: &str, mut check: impl FnMut() -> bool) {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     panic!("never: {what}");
+}
+
+/// A cache whose stores for responses and for parts do as the test says.
+fn faulty(clock: &ManualClock) -> (StorageCache, Faults, Faults) {
+    let memory = || MemoryStorage::builder().clock(Arc::new(clock.clone())).build().unwrap();
+    let (responses, bodies) = (FaultyStorage::new(memory()), FaultyStorage::new(memory()));
+    let (of_responses, of_bodies) = (responses.faults(), bodies.faults());
+    (StorageCache::new(responses, memory()).with_bodies(bodies), of_responses, of_bodies)
+}
+
+/// Reads a body of the pattern to its end, and says how long it was; `None` where it ends in an error.
+async fn pattern_len(mut response: Response) -> Option<u64> {
+    let mut checker = PatternChecker::new();
+    loop {
+        match response.chunk().await {
+            Ok(Some(bytes)) => assert!(checker.update(&bytes), "wrong bytes after {}", checker.len()),
+            Ok(None) => return Some(checker.len()),
+            Err(_) => return None,
+        }
+    }
+}
+
+/// Checks that nothing is under way, and that the stores hold this many responses and parts of bodies.
+async fn settled(session: &CachedSession, responses: u64, parts: u64) {
+    eventually("no flight", || session.layer().in_flight() == 0).await;
+    flushed(session).await;
+    assert_eq!(session.cache().responses().size().await.unwrap(), responses, "responses");
+    assert_eq!(session.cache().bodies().unwrap().size().await.unwrap(), parts, "parts");
+}
+
+async fn flushed(session: &CachedSession) {
+    tokio::time::timeout(Duration::from_secs(10), session.layer().flush()).await.expect("the store is quiet");
 }
