@@ -24,11 +24,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         return origin().await;
     }
     let mib: u64 = argument.map_or(Ok(1024), |size| size.parse())?;
-    let mut child = Command::new(std::env::current_exe()?)
-        .arg("origin")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()?;
+    let mut child =
+        Command::new(std::env::current_exe()?).arg("origin").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
     let mut base = String::new();
     BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut base)?;
     let base = base.trim_end();
@@ -66,7 +63,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 /// Reads a body to its end and checks every byte; says what the cache did and the most memory seen meanwhile.
-async fn fetch(session: &CachedSession, url: &str, len: u64) -> Result<(&'static str, u64), Box<dyn std::error::Error>> {
+async fn fetch(
+    session: &CachedSession,
+    url: &str,
+    len: u64,
+) -> Result<(&'static str, u64), Box<dyn std::error::Error>> {
     let mut response = session.get(url).send().await?;
     let outcome = response.cache_info().map_or("-", |info| info.outcome.as_str());
     let (mut checker, mut peak, mut next) = (PatternChecker::new(), 0, 0);
