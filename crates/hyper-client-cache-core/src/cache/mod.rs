@@ -111,8 +111,8 @@ pub trait Cache: fmt::Debug + Send + Sync + 'static {
     /// Removes what is stored under `keys`, parts of bodies included, and says under how many of them something was.
     async fn delete_many(&self, keys: &[CacheKey]) -> Result<u64> {
         if self.bodies().is_some() {
-            for entry in self.responses().read_many(keys).await?.into_iter().flatten() {
-                if let Some(stored) = codec::decode(entry) {
+            for storage in [self.responses(), self.redirects()] {
+                for stored in storage.read_many(keys).await?.into_iter().flatten().filter_map(codec::decode) {
                     self.delete_parts(&stored.record).await?;
                 }
             }
@@ -137,7 +137,7 @@ pub trait Cache: fmt::Debug + Send + Sync + 'static {
         let redirects = self.redirects().delete_expired(now).await?;
         if let Some(bodies) = self.bodies() {
             bodies.delete_expired(now).await?;
-            parts::delete_orphans(self.responses(), bodies, now).await?;
+            parts::delete_orphans([self.responses(), self.redirects()], bodies, now).await?;
         }
         Ok(responses.saturating_add(redirects))
     }

@@ -73,11 +73,11 @@ pub fn bytes_of(key: &CacheKey, entry: Entry) -> Option<Bytes> {
     (*entry.head == *key.as_bytes()).then_some(entry.body)
 }
 
-/// Removes the parts that no head in `responses` refers to, and says how many.
+/// Removes the parts that no head in `owners` (responses and redirects) refers to, and says how many.
 ///
 /// # Errors
 /// The storages' own.
-pub async fn delete_orphans(responses: &dyn Storage, bodies: &dyn Storage, now: SystemTime) -> Result<u64> {
+pub async fn delete_orphans(owners: [&dyn Storage; 2], bodies: &dyn Storage, now: SystemTime) -> Result<u64> {
     let mut deleted: u64 = 0;
     // Parts of one body tend to come one after the other: ask for its head once.
     let mut last: Option<(CacheKey, String, bool)> = None;
@@ -90,8 +90,11 @@ pub async fn delete_orphans(responses: &dyn Storage, bodies: &dyn Storage, now: 
         let wanted = match &last {
             Some((of, same, wanted)) if *of == owner && same == id => *wanted,
             _ => {
-                let head = responses.read(&owner).await?.and_then(codec::decode);
-                let wanted = head.is_some_and(|stored| stored.record.parts_id() == Some(id));
+                let mut wanted = false;
+                for heads in owners {
+                    let head = heads.read(&owner).await?.and_then(codec::decode);
+                    wanted |= head.is_some_and(|stored| stored.record.parts_id() == Some(id));
+                }
                 last = Some((owner, id.to_owned(), wanted));
                 wanted
             }

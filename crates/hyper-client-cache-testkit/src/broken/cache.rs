@@ -195,7 +195,7 @@ impl Cache for BrokenCache {
             Some(CacheFault::CollectsYoungParts) => {
                 let deleted = self.good.delete_expired(now).await?;
                 if let (Some(bodies), Some(later)) = (self.bodies(), now.checked_add(parts::GRACE.saturating_mul(2))) {
-                    parts::delete_orphans(self.responses(), bodies, later).await?;
+                    parts::delete_orphans([self.responses(), self.redirects()], bodies, later).await?;
                 }
                 Ok(deleted)
             }

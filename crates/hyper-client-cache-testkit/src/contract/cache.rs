@@ -265,17 +265,21 @@ pub(super) async fn cache_orphaned_parts_are_collected_after_the_grace(harness: 
     let (orphan, owner) = (CacheKey::from_digest([1; 32]), CacheKey::from_digest([2; 32]));
     let owned = split(bodies, &clock, owner, &body).await?;
     cache.put(&owner, owned.clone(), None).await?;
+    // A redirect may have a large body too.
+    let moved = CacheKey::from_digest([3; 32]);
+    let redirected = changed(&split(bodies, &clock, moved, &body).await?, make_redirect);
+    cache.put(&moved, redirected.clone(), None).await?;
     let abandoned = split(bodies, &clock, orphan, &body).await?;
-    let all = sorted(part_keys(&owned)?.into_iter().chain(part_keys(&abandoned)?));
+    let wanted = sorted(part_keys(&owned)?.into_iter().chain(part_keys(&redirected)?));
+    let all = sorted(wanted.iter().copied().chain(part_keys(&abandoned)?));
     clock.advance(parts::GRACE);
     cache.delete_expired(clock.now()).await?;
     ensure!(part_list(bodies).await? == all, "parts went within the grace");
     clock.advance(Duration::from_secs(2));
     cache.delete_expired(clock.now()).await?;
-    ensure!(
-        part_list(bodies).await? == sorted(part_keys(&owned)?),
-        "after the grace, other parts are there than owned"
-    );
+    ensure!(part_list(bodies).await? == wanted, "after the grace, other parts are there than owned");
+    cache.delete_many(&[owner, moved]).await?;
+    ensure_eq!(part_list(bodies).await?, vec![], "the parts of a response and a redirect that were deleted");
     Ok(Verdict::Kept)
 }
 
@@ -345,6 +349,11 @@ fn stored(clock: &ManualClock, name: CacheKey, status: StatusCode, field: Header
     record.selecting.push(Selecting::new("accept", vec![b"*/*".to_vec(), Vec::new()]));
     record.body = BodyPlace::Inline { len: body.len() as u64 };
     Stored::new(Record::Response(record), body, None)
+}
+
+fn make_redirect(response: &mut ResponseRecord) {
+    response.status = StatusCode::FOUND;
+    response.headers.push((header::LOCATION, HeaderValue::from_static("/elsewhere")));
 }
 
 fn freshness(now: SystemTime) -> Freshness {
