@@ -48,12 +48,16 @@ pub(super) async fn bypass<S, B>(
     engine: &Arc<Engine>,
     mut inner: S,
     request: Request<B>,
+    per_request: RequestSettings,
     reason: Reason,
 ) -> Result<Response<CacheBody>>
 where
     S: Origin<B>,
     B: Send + 'static,
 {
+    if policy::forbids_origin(request.headers(), &engine.settings, &per_request) {
+        return Ok(engine.offline(reason, None));
+    }
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let partition = key::partition(request.headers(), engine.settings.separation());
     let response = inner.send(request).await?;
@@ -197,7 +201,9 @@ where
                 }
                 Err(reason) => {
                     // What is stored may not be used any more (cases 24 and 25): ask again, for all of it.
-                    engine.ledger.forget(*stored.record.key());
+                    if ticket.lookup.write {
+                        engine.ledger.forget(*stored.record.key());
+                    }
                     ticket.found = Found { selected: None, reason, ..ticket.found };
                     continue;
                 }
@@ -411,6 +417,7 @@ impl Engine {
     ) -> Response<CacheBody> {
         let (head, body) = response.into_parts();
         if head.status.as_u16() < 400
+            && ticket.lookup.write
             && let Some(outdated) = &ticket.found.selected
         {
             self.ledger.forget(*outdated.record.key());

@@ -120,8 +120,10 @@ where
     // 1. Is the cache to be used at all?
     let lookup = match policy::plan(request.method(), request.uri(), request.headers(), settings, &per_request) {
         Plan::Lookup(lookup) if request.body().is_end_stream() => lookup,
-        Plan::Lookup(_) => return Box::pin(exchange::bypass(engine, inner, request, Reason::RequestBody)).await,
-        Plan::Bypass(reason) => return Box::pin(exchange::bypass(engine, inner, request, reason)).await,
+        Plan::Lookup(_) => {
+            return Box::pin(exchange::bypass(engine, inner, request, per_request, Reason::RequestBody)).await;
+        }
+        Plan::Bypass(reason) => return Box::pin(exchange::bypass(engine, inner, request, per_request, reason)).await,
     };
 
     // 2. What is the request's key, and what is stored under it?

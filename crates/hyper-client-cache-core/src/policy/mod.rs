@@ -65,7 +65,7 @@ pub use self::directives::{RequestDirectives, ResponseDirectives};
 pub use self::invalidate::targets as invalidation_targets;
 pub use self::judge::{Judgement, judge, serve_on_error};
 pub use self::outcome::{CacheInfo, Outcome, Storing};
-pub use self::plan::{Lookup, Plan, plan};
+pub use self::plan::{Lookup, Plan, forbids_origin, plan};
 pub use self::reason::Reason;
 pub use self::revalidate::{Merge, add_validators, head_contradicts, merge};
 pub use self::settings::{CacheControl, ExpireAfter, Mode, RequestSettings, Secret, Settings};

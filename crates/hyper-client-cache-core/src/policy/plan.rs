@@ -100,6 +100,14 @@ pub fn plan(method: &Method, uri: &Uri, headers: &HeaderMap, settings: &Settings
     })
 }
 
+/// Whether a request that [bypasses](Plan::Bypass) the cache says all the same that the origin is not to be asked
+/// (RFC 9111 section 5.2.1.7).
+#[must_use]
+pub fn forbids_origin(headers: &HeaderMap, settings: &Settings, request: &RequestSettings) -> bool {
+    request.mode == Mode::OnlyIfCached
+        || (settings.cache_control == CacheControl::Honor && RequestDirectives::parse(headers).only_if_cached)
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::testing::{Exchange, seconds};

@@ -4,12 +4,21 @@ mod basics;
 mod bodies;
 mod cancel;
 mod coalescing;
+mod credentials;
+mod explained;
 mod herds;
 mod http;
+mod hygiene;
+mod invalidate;
+mod keys;
 mod large;
 mod ledger;
+mod revalidate;
 mod schedule;
+mod seen;
 mod service;
+mod stale;
+mod vary;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +30,8 @@ use hyper_client_cache_core::session::{Response, SessionBuilder};
 use hyper_client_cache_core::storage::MemoryStorage;
 use hyper_client_cache_testkit::origin::PatternChecker;
 use hyper_client_cache_testkit::{Faults, FaultyStorage, ManualClock};
+
+use self::seen::{entries, get, is_stored, see, with_settings};
 
 /// A session in memory whose clock the test moves.
 fn session() -> (CachedSession, ManualClock) {
