@@ -101,6 +101,9 @@ where
             }
             Ok(Ok(Verdict::Shared(answer))) => {
                 if engine.selects(&answer.selecting, request.headers()) {
+                    if !engine.may_share(&answer, &ticket.lookup) {
+                        break;
+                    }
                     if let Some(reader) = answer.reader() {
                         return Ok(engine.coalesced(&answer, CacheBody::shared(reader)));
                     }
@@ -470,6 +473,16 @@ impl Engine {
             leader.share(Answer { head: shown, selecting, record, body: Arc::downgrade(&shared) }, &shared);
         }
         CacheBody::shared(reader)
+    }
+
+    /// Whether a request may be given an answer that another is reading: as it would be if that were stored already.
+    ///
+    /// Its body may have been on its way for longer than it is fresh.
+    fn may_share(&self, answer: &Answer, lookup: &Lookup) -> bool {
+        answer
+            .record
+            .as_ref()
+            .is_none_or(|record| policy::judge(lookup, record, self.clock.now(), &self.settings) == Judgement::Fresh)
     }
 
     /// Another's answer for this request too.

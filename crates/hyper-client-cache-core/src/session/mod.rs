@@ -118,13 +118,13 @@ impl CachedSession {
         RequestBuilder::new(self.clone(), method, url.into_url())
     }
 
-    /// Sends a request that was made elsewhere.
+    /// Sends a request that was made elsewhere. User information in its URL becomes `Authorization`, unless that is there.
     ///
     /// # Errors
     /// As [`RequestBuilder::send`].
     pub async fn execute(&self, request: Request<impl Into<RequestBody>>) -> Result<Response> {
         let timeout = self.inner.timeout;
-        self.send(request.map(Into::into), timeout).await
+        self.send(self::url::without_user_information(request.map(Into::into))?, timeout).await
     }
 
     /// The cache that this session uses.

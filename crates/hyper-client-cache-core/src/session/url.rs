@@ -7,7 +7,8 @@
 use std::fmt;
 
 use base64::Engine as _;
-use http::{HeaderValue, Uri};
+use http::header::AUTHORIZATION;
+use http::{HeaderValue, Request, Uri};
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -61,6 +62,19 @@ impl IntoUrl for &Uri {
             && self.authority().is_some_and(|authority| !authority.as_str().contains('@'));
         if is_plain { Ok(Url { uri: self.clone(), authorization: None }) } else { parse(&self.to_string()) }
     }
+}
+
+/// Moves user information from the URL of a request to its headers: it is a credential like any other there, and no part
+/// of what is sent as the URL (case 36).
+pub(super) fn without_user_information<B>(mut request: Request<B>) -> Result<Request<B>> {
+    if request.uri().authority().is_some_and(|authority| authority.as_str().contains('@')) {
+        let url = request.uri().into_url()?;
+        *request.uri_mut() = url.uri;
+        if let Some(credentials) = url.authorization {
+            request.headers_mut().entry(AUTHORIZATION).or_insert(credentials);
+        }
+    }
+    Ok(request)
 }
 
 mod sealed {

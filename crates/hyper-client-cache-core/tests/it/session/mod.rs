@@ -15,6 +15,7 @@ mod large;
 mod ledger;
 mod revalidate;
 mod schedule;
+mod seen;
 mod service;
 mod stale;
 mod vary;
@@ -31,6 +32,8 @@ use hyper_client_cache_core::session::{RequestBuilder, Response, SessionBuilder}
 use hyper_client_cache_core::storage::{CacheKey, Entry, MemoryStorage};
 use hyper_client_cache_testkit::origin::PatternChecker;
 use hyper_client_cache_testkit::{Faults, FaultyStorage, ManualClock};
+
+use self::seen::{entries, get, is_stored, see, with_settings};
 
 /// A session in memory whose clock the test moves.
 fn session() -> (CachedSession, ManualClock) {
