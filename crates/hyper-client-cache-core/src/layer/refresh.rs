@@ -51,7 +51,7 @@ impl Handle {
         let group = key::group(request.uri());
         let generation = self.engine.ledger.generation(&group);
         let flight = self.engine.flight_key(&ticket.primary, request.headers());
-        let Role::Lead(leader) = self.engine.flights.join(flight, generation) else { return };
+        let Role::Lead(leader) = self.engine.flights.join(flight, ticket.primary, generation) else { return };
         let mut again = Request::new(B::default());
         *again.method_mut() = request.method().clone();
         *again.uri_mut() = request.uri().clone();

@@ -10,6 +10,7 @@ mod large;
 mod ledger;
 mod schedule;
 mod service;
+mod yielding;
 
 use std::sync::Arc;
 use std::time::Duration;
