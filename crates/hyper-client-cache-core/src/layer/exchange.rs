@@ -34,6 +34,8 @@ pub(super) struct Ticket {
     pub(super) partition: Option<Partition>,
     pub(super) primary: CacheKey,
     pub(super) found: Found,
+    /// How many flights [had landed](super::flight::Flights::landed) before the look-up.
+    pub(super) landed: u64,
 }
 
 impl Ticket {
@@ -88,9 +90,20 @@ where
     let joins = if ticket.may_join() { MAX_JOINS } else { 0 };
     for _ in 0..joins {
         let generation = engine.ledger.generation(&group);
-        let waiter = match engine.flights.join(flight_key, generation) {
-            Role::Lead(leader) => return ask(engine, inner, request, ticket, Some(leader), group, generation).await,
+        let waiter = match engine.flights.join(flight_key, ticket.primary, generation) {
             Role::Follow(waiter) => waiter,
+            Role::Lead(leader) => {
+                let landed = engine.flights.landed(&ticket.primary);
+                if std::mem::replace(&mut ticket.landed, landed) != landed
+                    && let Some(response) = engine.look_again(Asked::of(&request), &mut ticket).await
+                {
+                    if let Some(stored) = ticket.found.selected {
+                        leader.land(Verdict::Stored(stored));
+                    }
+                    return Ok(response);
+                }
+                return ask(engine, inner, request, ticket, Some(leader), group, generation).await;
+            }
         };
         match tokio::time::timeout(engine.flight_timeout, waiter.verdict()).await {
             // The leader hangs: go alone (case 199).

@@ -11,6 +11,7 @@
 
 use std::collections::HashMap;
 use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use http::response::Parts;
@@ -23,9 +24,11 @@ use crate::error::Error;
 use crate::storage::CacheKey;
 
 /// The flights of one layer.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Flights {
     map: Mutex<HashMap<CacheKey, Arc<Flight>>>,
+    // Counts flights that have ended, by a hash of their primary key.
+    landed: [AtomicU64; 64],
 }
 
 /// What a request is to a flight.
@@ -34,9 +37,29 @@ pub(super) enum Role {
     Follow(Waiter),
 }
 
+impl Default for Flights {
+    fn default() -> Self {
+        Self { map: Mutex::default(), landed: [const { AtomicU64::new(0) }; 64] }
+    }
+}
+
 impl Flights {
-    /// Joins the flight of `key` in `generation`, or begins one.
-    pub(super) fn join(self: &Arc<Self>, key: CacheKey, generation: Generation) -> Role {
+    /// How many flights of requests with this primary key (and of some others) have ended.
+    ///
+    /// Who takes the count before a look-up, and finds it changed when beginning a flight, may have missed what that
+    /// one has stored in between.
+    pub(super) fn landed(&self, primary: &CacheKey) -> u64 {
+        self.count(primary).map_or(0, |count| count.load(Ordering::Acquire))
+    }
+
+    fn count(&self, primary: &CacheKey) -> Option<&AtomicU64> {
+        let hash = primary.as_bytes().iter().take(8).fold(0_usize, |sum, byte| sum.wrapping_mul(31) ^ usize::from(*byte));
+        self.landed.get(hash % 64)
+    }
+
+    /// Joins the flight of `key` in `generation`, or begins one. The flights of a `primary` key are those of its
+    /// variants and of different credentials.
+    pub(super) fn join(self: &Arc<Self>, key: CacheKey, primary: CacheKey, generation: Generation) -> Role {
         let mut map = self.lock();
         match map.get(&key) {
             Some(flight) if flight.generation == generation => {
@@ -48,7 +71,7 @@ impl Flights {
             }
             _ => {
                 let state = State { stage: Stage::Leading, waiters: 0, held: None };
-                let flight = Arc::new(Flight { generation, state: Mutex::new(state), changed: Notify::new() });
+                let flight = Arc::new(Flight { primary, generation, state: Mutex::new(state), changed: Notify::new() });
                 map.insert(key, flight.clone());
                 Role::Lead(Leader { landing: Some(Landing { flights: self.clone(), key, flight, armed: true }) })
             }
@@ -67,6 +90,7 @@ impl Flights {
 
 #[derive(Debug)]
 struct Flight {
+    primary: CacheKey,
     generation: Generation,
     state: Mutex<State>,
     changed: Notify,
@@ -126,7 +150,10 @@ impl Flight {
     }
 
     /// Takes the flight out of the map, unless one of a later generation has its place.
-    fn leave(self: &Arc<Self>, map: &mut HashMap<CacheKey, Arc<Self>>, key: &CacheKey) {
+    fn leave(self: &Arc<Self>, flights: &Flights, map: &mut HashMap<CacheKey, Arc<Self>>, key: &CacheKey) {
+        if let Some(count) = flights.count(&self.primary) {
+            count.fetch_add(1, Ordering::AcqRel);
+        }
         if map.get(key).is_some_and(|other| Arc::ptr_eq(other, self)) {
             map.remove(key);
         }
@@ -177,7 +204,7 @@ impl Drop for Leader {
             let mut state = landing.flight.lock();
             state.stage = Stage::Vacant;
             if state.waiters == 0 {
-                landing.flight.leave(&mut map, &landing.key);
+                landing.flight.leave(&landing.flights, &mut map, &landing.key);
             }
             landing.armed = false;
         }
@@ -198,7 +225,7 @@ pub(super) struct Landing {
 impl Drop for Landing {
     fn drop(&mut self) {
         if self.armed {
-            self.flight.leave(&mut self.flights.lock(), &self.key);
+            self.flight.leave(&self.flights, &mut self.flights.lock(), &self.key);
         }
     }
 }
@@ -247,7 +274,7 @@ impl Drop for Waiter {
                 return;
             }
             if matches!(state.stage, Stage::Vacant) {
-                self.flight.leave(&mut map, &self.key);
+                self.flight.leave(&self.flights, &mut map, &self.key);
             }
             state.held.take()
         };

@@ -51,7 +51,7 @@ impl Handle {
         let group = key::group(request.uri());
         let generation = self.engine.ledger.generation(&group);
         let flight = self.engine.flight_key(&ticket.primary, request.headers());
-        let Role::Lead(leader) = self.engine.flights.join(flight, generation) else { return };
+        let Role::Lead(leader) = self.engine.flights.join(flight, ticket.primary, generation) else { return };
         let again = same_head(request);
         let engine = Arc::clone(&self.engine);
         let refresh = async move {

@@ -129,6 +129,7 @@ where
     // 2. What is the request's key, and what is stored under it?
     let partition = key::partition(request.headers(), settings.separation());
     let primary = key::primary(request.method(), request.uri(), partition.as_ref());
+    let landed = engine.flights.landed(&primary);
     let found = if lookup.read { engine.find(Asked::of(&request), primary, &lookup).await } else { Found::not_asked() };
 
     // 3. May that be served?
@@ -144,7 +145,7 @@ where
             Judgement::ServeStale { reason, refresh } => {
                 let response = engine.serve(stored, Outcome::Stale, reason, now);
                 if refresh {
-                    let ticket = Ticket { lookup, per_request, partition, primary, found };
+                    let ticket = Ticket { lookup, per_request, partition, primary, found, landed };
                     handle.refresh(inner, &request, ticket);
                 }
                 return Ok(response);
@@ -157,7 +158,7 @@ where
     }
 
     // 4. Ask the origin, or whoever is asking it already.
-    let ticket = Ticket { lookup, per_request, partition, primary, found: Found { reason, ..found } };
+    let ticket = Ticket { lookup, per_request, partition, primary, found: Found { reason, ..found }, landed };
     Box::pin(exchange::fetch(engine, inner, request, ticket)).await
 }
 

@@ -1,1 +1,317 @@
-//! To come.
+//! One exchange for all who ask for the same thing: who shares it, who must not, who comes late.
+
+use std::time::Duration;
+
+use hyper_client_cache_core::CachedSession;
+use hyper_client_cache_core::policy::{Mode, Outcome, Settings};
+use hyper_client_cache_testkit::ManualClock;
+use hyper_client_cache_testkit::origin::{Answer, Gate, Origin, PatternChecker, Recorded};
+use tokio::task::JoinHandle;
+
+use super::{builder, eventually, faulty, outcome, pattern_len, session, settled, text};
+
+const MIB: u64 = 1024 * 1024;
+
+fn fresh(answer: Answer) -> Answer {
+    answer.header("cache-control", "max-age=60")
+}
+
+type Asked = JoinHandle<(Outcome, String)>;
+
+/// Begins `count` requests and returns once they all wait for something.
+async fn begin(session: &CachedSession, url: &str, headers: &[(&'static str, String)], count: usize) -> Vec<Asked> {
+    let asked = (0..count).map(|_| {
+        let mut request = session.get(url);
+        for (name, value) in headers {
+            request = request.header(*name, value.as_str());
+        }
+        tokio::spawn(async move {
+            let response = request.send().await.unwrap();
+            (outcome(&response), response.text().await.unwrap())
+        })
+    });
+    let asked = asked.collect();
+    waiting().await;
+    asked
+}
+
+/// On one thread, every task has been polled after this.
+async fn waiting() {
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn answers(asked: impl IntoIterator<Item = Asked>) -> Vec<(Outcome, String)> {
+    let mut answers = Vec::new();
+    for asked in asked {
+        answers.push(tokio::time::timeout(Duration::from_secs(20), asked).await.expect("no answer").unwrap());
+    }
+    answers
+}
+
+/// Case 193: an answer that is for one caller only, with the number of the request as its body.
+#[tokio::test]
+async fn an_answer_that_is_for_one_caller_is_given_to_nobody_else() {
+    let private = [
+        (false, "cache-control", "no-store"),
+        (true, "cache-control", "private, max-age=60"),
+        (true, "set-cookie", "a=1"),
+        (false, "set-cookie", "a=1"),
+        (false, "vary", "*"),
+    ];
+    for (shared, name, value) in private {
+        let gate = Gate::new();
+        let held = gate.clone();
+        let count = std::sync::atomic::AtomicUsize::new(0);
+        let origin = Origin::start(move |_: &Recorded| {
+            let number = count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            Answer::ok(number.to_string())
+                .header("expires", "Fri, 01 Jan 2100 01:00:00 GMT")
+                .header(name, value)
+                .after(&held)
+        })
+        .await;
+        let clock = ManualClock::new();
+        let session = builder(&clock).settings(Settings::default().shared(shared)).build().unwrap();
+        let asked = begin(&session, &origin.url("/a"), &[], 20).await;
+        origin.arrived(1).await;
+        assert_eq!(origin.count(), 1);
+        gate.open();
+        let mut bodies: Vec<usize> = Vec::new();
+        for (outcome, body) in answers(asked).await {
+            assert_eq!(outcome, Outcome::Miss, "{name}: {value}");
+            bodies.push(body.parse().unwrap());
+        }
+        bodies.sort_unstable();
+        assert_eq!(bodies, (0..20).collect::<Vec<_>>(), "{name}: {value}");
+        eventually("no flight", || session.layer().in_flight() == 0).await;
+    }
+}
+
+/// Case 193: that the answer varies is learned from it; then each variant is fetched once.
+#[tokio::test]
+async fn variants_that_are_learned_late_cost_one_request_each() {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let origin = Origin::start(move |request: &Recorded| {
+        let language = request.header("accept-language").unwrap().to_owned();
+        fresh(Answer::ok(language)).header("vary", "accept-language").after(&held)
+    })
+    .await;
+    let (session, _) = session();
+    let mut asked = Vec::new();
+    for language in ["en", "de"] {
+        asked.push((language, begin(&session, &origin.url("/a"), &[("accept-language", language.into())], 50).await));
+    }
+    origin.arrived(1).await;
+    gate.open();
+    for (language, asked) in asked {
+        assert!(answers(asked).await.iter().all(|(_, body)| body == language));
+    }
+    assert_eq!(origin.count(), 2);
+    settled(&session, 3, 0).await;
+    for language in ["en", "de"] {
+        let asked = begin(&session, &origin.url("/a"), &[("accept-language", language.into())], 1).await;
+        assert_eq!(answers(asked).await, [(Outcome::Hit, language.to_owned())]);
+    }
+}
+
+/// Case 194.
+#[tokio::test]
+async fn requests_with_different_credentials_never_share_an_exchange() {
+    for shared in [false, true] {
+        for name in ["authorization", "cookie"] {
+            let gate = Gate::new();
+            let held = gate.clone();
+            let origin = Origin::start(move |request: &Recorded| {
+                let names = ["authorization", "cookie"];
+                let seen = names.iter().find_map(|name| request.header(name)).unwrap_or("nobody").to_owned();
+                Answer::ok(seen).header("cache-control", "public, max-age=60").after(&held)
+            })
+            .await;
+            let clock = ManualClock::new();
+            let session = builder(&clock).settings(Settings::default().shared(shared)).build().unwrap();
+            let url = origin.url("/a");
+            let mut asked = vec![("nobody", begin(&session, &url, &[], 5).await)];
+            for user in ["alice", "bob"] {
+                asked.push((user, begin(&session, &url, &[(name, user.into())], 5).await));
+            }
+            origin.arrived(3).await;
+            waiting().await;
+            assert_eq!(origin.count(), 3, "{name} {shared}");
+            gate.open();
+            for (user, asked) in asked {
+                assert!(answers(asked).await.iter().all(|(_, body)| body == user), "{name} {shared}");
+            }
+            eventually("no flight", || session.layer().in_flight() == 0).await;
+        }
+    }
+}
+
+/// Case 196.
+#[tokio::test]
+async fn a_waiter_that_is_dropped_disturbs_nobody() {
+    let origin = Origin::scripted().await;
+    let gate = Gate::new();
+    origin.on("/a", fresh(Answer::ok("answer").after(&gate)));
+    let (session, _) = session();
+    let mut asked = begin(&session, &origin.url("/a"), &[], 10).await;
+    origin.arrived(1).await;
+    for waiter in asked.drain(1..) {
+        waiter.abort();
+        assert!(waiter.await.unwrap_err().is_cancelled());
+    }
+    assert_eq!(session.layer().in_flight(), 1);
+    gate.open();
+    assert_eq!(answers(asked).await, [(Outcome::Miss, "answer".to_owned())]);
+    settled(&session, 1, 0).await;
+    // The last waiter, after its leader.
+    let gate = Gate::new();
+    origin.on("/b", fresh(Answer::ok("answer").after(&gate)));
+    let asked = begin(&session, &origin.url("/b"), &[], 3).await;
+    for one in asked {
+        one.abort();
+    }
+    settled(&session, 1, 0).await;
+    gate.open();
+}
+
+/// Case 198: before, within and after the part of the body that stays in memory.
+#[tokio::test]
+async fn a_request_that_comes_after_the_body_has_begun_gets_all_of_it() {
+    let origin = Origin::scripted().await;
+    let (session, _) = session();
+    for (path, first, then) in [("/inline", 1000, 1000), ("/at", 262_144, 1), ("/spool", 3 * MIB, MIB)] {
+        let gate = Gate::new();
+        origin.on(path, fresh(Answer::pattern(first).gate(&gate).chunk(tail(first, then))));
+        let mut leader = session.get(origin.url(path)).send().await.unwrap();
+        let mut seen = PatternChecker::new();
+        while seen.len() < first {
+            assert!(seen.update(&leader.chunk().await.unwrap().unwrap()));
+        }
+        let late = tokio::spawn(session.get(origin.url(path)).send());
+        let late = late.await.unwrap().unwrap();
+        assert_eq!(outcome(&late), Outcome::Coalesced);
+        let late = tokio::spawn(pattern_len(late));
+        waiting().await;
+        gate.open();
+        assert_eq!(late.await.unwrap(), Some(first + then), "{path}");
+        while let Some(bytes) = leader.chunk().await.unwrap() {
+            assert!(seen.update(&bytes));
+        }
+        assert_eq!((seen.len(), origin.count_of(path)), (first + then, 1));
+    }
+    settled(&session, 3, 2 + 16).await;
+}
+
+/// The bytes of the pattern from `offset` on.
+fn tail(offset: u64, len: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while (bytes.len() as u64) < len {
+        let done = bytes.len() as u64;
+        bytes.extend_from_slice(&hyper_client_cache_testkit::origin::pattern(offset + done, len - done));
+    }
+    bytes
+}
+
+/// Cases 177 and 197: one who does not read holds nobody up, and goes on from the store.
+#[tokio::test]
+async fn who_falls_behind_goes_on_from_the_store() {
+    let origin = Origin::scripted().await;
+    let (session, _) = session();
+    origin.on("/a", fresh(Answer::pattern(5 * MIB)));
+    let slow = session.get(origin.url("/a")).send().await.unwrap();
+    let fast = session.get(origin.url("/a")).send().await.unwrap();
+    let late = session.get(origin.url("/a")).send().await.unwrap();
+    assert_eq!([&slow, &fast, &late].map(outcome), [Outcome::Miss, Outcome::Coalesced, Outcome::Coalesced]);
+    assert_eq!(pattern_len(fast).await, Some(5 * MIB));
+    settled(&session, 1, 20).await;
+    assert_eq!(pattern_len(slow).await, Some(5 * MIB));
+    drop(late);
+    assert_eq!(pattern_len(session.get(origin.url("/a")).send().await.unwrap()).await, Some(5 * MIB));
+    assert_eq!(origin.count(), 1);
+}
+
+/// Case 197: where the body is not stored, who falls behind by more than the window gets an error, never wrong bytes.
+#[tokio::test]
+async fn who_falls_behind_on_a_body_that_is_not_stored_gets_an_error() {
+    let origin = Origin::scripted().await;
+    let clock = ManualClock::new();
+    let (cache, _, bodies) = faulty(&clock);
+    let session = builder(&clock).cache(cache).build().unwrap();
+    bodies.fail_all();
+    origin.on("/a", fresh(Answer::pattern(5 * MIB)));
+    let slow = session.get(origin.url("/a")).send().await.unwrap();
+    let fast = session.get(origin.url("/a")).send().await.unwrap();
+    assert_eq!(pattern_len(fast).await, Some(5 * MIB));
+    assert_eq!(pattern_len(slow).await, None);
+    bodies.heal();
+    settled(&session, 0, 0).await;
+}
+
+/// Case 177: eviction of the key while a reader holds a body that it does not read.
+#[tokio::test]
+async fn an_unread_body_is_no_obstacle_to_clearing_and_storing_again() {
+    let origin = Origin::scripted().await;
+    let (session, _) = session();
+    let url = origin.url("/a");
+    origin.on("/a", fresh(Answer::pattern(MIB)));
+    let unread = session.get(&url).send().await.unwrap();
+    session.cache().clear().await.unwrap();
+    let asked = session.get(&url).mode(Mode::Reload).send().await.unwrap();
+    assert_eq!(outcome(&asked), Outcome::Miss);
+    assert_eq!(pattern_len(asked).await, Some(MIB));
+    super::flushed(&session).await;
+    assert_eq!(pattern_len(session.get(&url).send().await.unwrap()).await, Some(MIB));
+    drop(unread);
+    settled(&session, 1, 4).await;
+}
+
+/// Case 200.
+#[tokio::test]
+async fn what_is_not_a_plain_read_is_never_shared() {
+    let origin = Origin::scripted().await;
+    let gate = Gate::new();
+    origin.on("/a", fresh(Answer::ok("answer").after(&gate)));
+    let (session, _) = session();
+    let url = origin.url("/a");
+    let mut asked = Vec::new();
+    for _ in 0..3 {
+        asked.push(tokio::spawn(session.post(&url).send()));
+        asked.push(tokio::spawn(session.get(&url).body("a body").send()));
+        asked.push(tokio::spawn(session.get(&url).header("upgrade", "websocket").send()));
+        asked.push(tokio::spawn(session.get(&url).header("range", "bytes=0-1").send()));
+        // Who insists on the origin's own answer does not take another's.
+        asked.push(tokio::spawn(session.get(&url).mode(Mode::Reload).send()));
+        asked.push(tokio::spawn(session.get(&url).header("cache-control", "no-cache").send()));
+    }
+    origin.arrived(18).await;
+    gate.open();
+    for asked in asked {
+        let response = asked.await.unwrap().unwrap();
+        assert!(matches!(outcome(&response), Outcome::Bypass | Outcome::Miss));
+        assert_eq!(response.text().await.unwrap(), "answer");
+    }
+    eventually("no flight", || session.layer().in_flight() == 0).await;
+}
+
+/// What was asked for after an unsafe request never joins an exchange from before it.
+#[tokio::test]
+async fn a_request_after_an_invalidation_does_not_share_an_exchange_from_before_it() {
+    let origin = Origin::scripted().await;
+    let gate = Gate::new();
+    origin.on("/a", [fresh(Answer::ok("old").after(&gate)), Answer::status(204), fresh(Answer::ok("new"))]);
+    let (session, _) = session();
+    let url = origin.url("/a");
+    let before = begin(&session, &url, &[], 2).await;
+    origin.arrived(1).await;
+    session.post(&url).send().await.unwrap();
+    assert_eq!(text(&session, &url).await, (Outcome::Miss, "new".into()));
+    gate.open();
+    assert!(answers(before).await.iter().all(|(_, body)| body == "old"));
+    // Nor is it stored in place of the new one.
+    assert_eq!(text(&session, &url).await, (Outcome::Hit, "new".into()));
+    assert_eq!(origin.count(), 3);
+    settled(&session, 1, 0).await;
+}

@@ -19,6 +19,7 @@ mod seen;
 mod service;
 mod stale;
 mod vary;
+mod yielding;
 
 use std::sync::Arc;
 use std::time::Duration;
