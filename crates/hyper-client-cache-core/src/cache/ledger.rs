@@ -177,13 +177,29 @@ impl Ledger {
     /// The storage's own.
     pub async fn lookup(&self, key: &CacheKey) -> Result<Option<Stored>> {
         if self.waiting.load(Ordering::Acquire) != 0 {
-            match self.lock().actions.get(key).map(|waiting| &waiting.action) {
-                Some(Action::Put { stored, .. } | Action::Refresh { stored }) => return Ok(Some(stored.clone())),
+            let waiting = self.lock().actions.get(key).map(|waiting| waiting.action.clone());
+            match waiting {
+                Some(Action::Put { stored, .. } | Action::Refresh { stored }) => {
+                    return Ok(Some(self.with_older_names(key, stored).await));
+                }
                 Some(Action::Delete) => return Ok(None),
                 None => {}
             }
         }
         self.cache.get(key).await
+    }
+
+    /// An index or group that waits for the store names only what is new: what the store names besides is to be found,
+    /// and invalidated, too.
+    async fn with_older_names(&self, key: &CacheKey, stored: Stored) -> Stored {
+        if matches!(*stored.record, Record::Response(_)) {
+            return stored;
+        }
+        let Ok(Some(older)) = self.cache.get(key).await else { return stored };
+        match united(&stored.record, &older.record) {
+            Some(both) => Stored::new(both, stored.body, stored.retain_until),
+            None => stored,
+        }
     }
 
     /// The present generation of the URL with this [group](crate::key::group) key.

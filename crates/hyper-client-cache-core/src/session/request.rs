@@ -147,6 +147,18 @@ impl RequestBuilder {
         self.set(|settings| settings.mode(mode))
     }
 
+    /// Sets for how long past its freshness a response may answer this request instead of an error (RFC 5861 section 4),
+    /// whatever the response and the session say. What forbids serving stale still does.
+    pub fn stale_if_error(self, window: impl Into<Option<Duration>>) -> Self {
+        self.set(|settings| settings.stale_if_error(window))
+    }
+
+    /// Sets for how long past its freshness a response may answer this request while it is refreshed in the background
+    /// (RFC 5861 section 3), whatever the response and the session say. What forbids serving stale still does.
+    pub fn stale_while_revalidate(self, window: impl Into<Option<Duration>>) -> Self {
+        self.set(|settings| settings.stale_while_revalidate(window))
+    }
+
     /// The request as it would be sent.
     ///
     /// # Errors

@@ -31,7 +31,8 @@ async fn fields_of_the_connection_are_not_replayed() {
 async fn lines_survive_a_hit_as_they_came() {
     let origin = Origin::scripted().await;
     let answer = Answer::ok("x").header("cache-control", "max-age=60").header("x-many", "b").header("link", "<1>");
-    let answer = answer.header("x-many", "a, c").header("x-many", "").header("x-bytes", b"\xff\xfe\xe9").header("x-tab", "a\tb");
+    let answer =
+        answer.header("x-many", "a, c").header("x-many", "").header("x-bytes", b"\xff\xfe\xe9").header("x-tab", "a\tb");
     origin.on("/", answer.header("link", "<2>"));
     let (session, _) = session();
     let first = get(&session, &origin.url("/"), &[]).await;
@@ -221,7 +222,10 @@ async fn a_coded_body_is_stored_as_it_came() {
     for outcome_expected in [Outcome::Miss, Outcome::Hit] {
         let response = session.get(origin.url("/")).header("accept-encoding", "gzip").send().await.unwrap();
         assert_eq!(outcome(&response), outcome_expected);
-        assert_eq!((&response.headers()["content-encoding"], &response.headers()["content-length"]), (&"gzip".parse().unwrap(), &"4".parse().unwrap()));
+        assert_eq!(
+            (&response.headers()["content-encoding"], &response.headers()["content-length"]),
+            (&"gzip".parse().unwrap(), &"4".parse().unwrap())
+        );
         assert_eq!(&response.bytes().await.unwrap()[..], b"\x1f\x8b\x08\x00");
     }
     assert_eq!(get(&session, &origin.url("/"), &[]).await.outcome(), Outcome::Miss);

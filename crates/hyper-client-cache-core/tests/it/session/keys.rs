@@ -2,7 +2,6 @@
 
 use hyper_client_cache_core::cache::{Cache, MemoryCache};
 use hyper_client_cache_core::policy::{Outcome, Reason};
-use hyper_client_cache_core::storage::Storage;
 use hyper_client_cache_testkit::origin::{Answer, Origin, Recorded};
 
 use super::{builder, entries, get, session};

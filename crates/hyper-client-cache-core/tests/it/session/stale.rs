@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use hyper_client_cache_core::policy::{Mode, Outcome, Reason, RequestSettings, Settings};
+use hyper_client_cache_core::policy::{Mode, Outcome, Reason, Settings};
 use hyper_client_cache_core::session::Response;
-use hyper_client_cache_core::{CachedSession, ErrorKind, Result};
+use hyper_client_cache_core::{ErrorKind, Result};
 use hyper_client_cache_testkit::ManualClock;
 use hyper_client_cache_testkit::origin::{Answer, Gate, Origin, Recorded};
 
@@ -29,7 +29,10 @@ async fn stale_is_served_at_once_and_refreshed_once() {
     clock.advance(MINUTE + seconds(30));
     for _ in 0..20 {
         let seen = get(&session, &url, &[]).await;
-        assert_eq!((seen.outcome(), seen.reason(), &seen.text[..]), (Outcome::Stale, Reason::StaleWhileRevalidate, "old"));
+        assert_eq!(
+            (seen.outcome(), seen.reason(), &seen.text[..]),
+            (Outcome::Stale, Reason::StaleWhileRevalidate, "old")
+        );
         assert!(seen.info.is_stale && seen.info.from_cache());
         assert_eq!((seen.info.ttl, seen.lines("age")), (Some(-30), vec![&b"90"[..]]));
     }
@@ -77,6 +80,25 @@ async fn windows_may_be_settings() {
     assert_eq!(get(&session, &origin.url("/says"), &[]).await.outcome(), Outcome::Miss);
 }
 
+/// Feature 120: a request may widen or close the window for itself.
+#[tokio::test]
+async fn windows_may_be_the_requests_own() {
+    let origin = Origin::scripted().await;
+    let answer = Answer::ok("x").header("cache-control", "max-age=60, stale-while-revalidate=10");
+    origin.on("/", answer.header("etag", "\"1\""));
+    let (session, clock) = session();
+    let url = origin.url("/");
+    get(&session, &url, &[]).await;
+    clock.advance(MINUTE + seconds(5));
+    let closed = session.get(&url).stale_while_revalidate(Duration::ZERO).send().await.unwrap();
+    assert_eq!(outcome(&closed), Outcome::Miss);
+    closed.bytes().await.unwrap();
+    clock.advance(MINUTE + seconds(30));
+    let widened = session.get(&url).stale_while_revalidate(MINUTE).send().await.unwrap();
+    assert_eq!(outcome(&widened), Outcome::Stale);
+    eventually("the refresh is over", || origin.count() == 3 && session.layer().in_flight() == 0).await;
+}
+
 /// How an origin fails.
 #[derive(Clone, Copy, Debug)]
 enum Failure {
@@ -102,7 +124,12 @@ const FAILURES: [Failure; 9] = [
 
 /// Stores a response with this `Cache-Control`, and asks again when it has been stale for half a minute and the origin
 /// fails.
-async fn ask_when_failing(failure: Failure, cache_control: &str, settings: Settings, own: RequestSettings) -> Result<Response> {
+async fn ask_when_failing(
+    failure: Failure,
+    cache_control: &str,
+    settings: Settings,
+    own: Option<Duration>,
+) -> Result<Response> {
     let origin = Origin::scripted().await;
     let gate = Gate::new();
     let first = Answer::ok("old").header("cache-control", cache_control).header("etag", "\"1\"");
@@ -123,35 +150,20 @@ async fn ask_when_failing(failure: Failure, cache_control: &str, settings: Setti
         origin.finish().await;
     }
     let timeout = if matches!(failure, Failure::TooSlow) { Duration::from_millis(50) } else { seconds(30) };
-    let mut request = http::Request::get(&url).body(()).unwrap();
-    request.extensions_mut().insert(own);
-    let answered = session.execute_within(request, timeout).await;
+    let request = session.get(&url).timeout(timeout);
+    let request = if own.is_some() { request.stale_if_error(own) } else { request };
+    let answered = request.send().await;
     gate.open();
     answered
-}
-
-trait ExecuteWithin {
-    async fn execute_within(&self, request: http::Request<()>, timeout: Duration) -> Result<Response>;
-}
-
-impl ExecuteWithin for CachedSession {
-    async fn execute_within(&self, request: http::Request<()>, timeout: Duration) -> Result<Response> {
-        let own: RequestSettings = request.extensions().get().copied().unwrap_or_default();
-        let mut builder = self.get(request.uri()).timeout(timeout).mode(own.mode);
-        if let Some(window) = own.stale_if_error {
-            builder = builder.stale_if_error(window);
-        }
-        builder.send().await
-    }
 }
 
 /// Case 168, features 117 to 120: within the window, by header or by setting, what is stored answers for an origin that
 /// refuses, resets, says nothing or nonsense, takes too long, or answers 500, 502, 503 or 504.
 #[tokio::test]
 async fn stale_is_served_instead_of_an_error() {
-    let by_header = ("max-age=60, stale-if-error=60", Settings::default(), RequestSettings::default());
-    let by_setting = ("max-age=60", Settings::default().stale_if_error(MINUTE), RequestSettings::default());
-    let by_request = ("max-age=60", Settings::default(), RequestSettings::default().stale_if_error(MINUTE));
+    let by_header = ("max-age=60, stale-if-error=60", Settings::default(), None);
+    let by_setting = ("max-age=60", Settings::default().stale_if_error(MINUTE), None);
+    let by_request = ("max-age=60", Settings::default(), Some(MINUTE));
     for failure in FAILURES {
         for (header, settings, own) in [by_header.clone(), by_setting.clone(), by_request.clone()] {
             let response = ask_when_failing(failure, header, settings, own).await.unwrap();
@@ -168,8 +180,7 @@ async fn stale_is_served_instead_of_an_error() {
 async fn outside_the_window_the_error_is_the_answer() {
     for failure in FAILURES {
         for cache_control in ["max-age=60, stale-if-error=30", "max-age=60"] {
-            let own = RequestSettings::default();
-            match (failure, ask_when_failing(failure, cache_control, Settings::default(), own).await) {
+            match (failure, ask_when_failing(failure, cache_control, Settings::default(), None).await) {
                 (Failure::Status(code), Ok(response)) => {
                     assert_eq!((response.status().as_u16(), outcome(&response)), (code, Outcome::Miss));
                 }
@@ -183,9 +194,8 @@ async fn outside_the_window_the_error_is_the_answer() {
         }
     }
     for status in [400, 404, 429, 501, 505] {
-        let own = RequestSettings::default();
         let settings = Settings::default().stale_if_error(MINUTE);
-        let response = ask_when_failing(Failure::Status(status), "max-age=60", settings, own).await.unwrap();
+        let response = ask_when_failing(Failure::Status(status), "max-age=60", settings, None).await.unwrap();
         assert_eq!((response.status().as_u16(), outcome(&response)), (status, Outcome::Miss));
     }
 }
@@ -219,7 +229,7 @@ async fn strict_directives_are_stronger_than_windows() {
         assert_eq!(seen.status == 503, forbidden, "windows: {strict}, shared: {shared}");
         eventually("the refresh is over", || session.layer().in_flight() == 0).await;
         if forbidden {
-            let (own, cc) = (RequestSettings::default().stale_if_error(10 * MINUTE), &cache_control);
+            let (own, cc) = (Some(10 * MINUTE), &cache_control);
             let settings = settings().shared(shared);
             assert!(ask_when_failing(Failure::Refused, cc, settings, own).await.is_err(), "{strict}");
         }
