@@ -6,7 +6,7 @@
 //!
 //! The modules in reading order: [`cli`] (the arguments), [`rows`] (what is measured, by the numbers of
 //! `docs/benchmarks.md`), [`runner`] (rounds in shuffled order) with [`stats`] and [`table`], [`measure`] (one sample of
-//! one contender), [`client`] (what all contenders have in common), then the contenders [`floors`], [`peers`], and the
+//! one contender), [`client`] (what all contenders have in common), then the contenders [`ours`], [`floors`], [`peers`], and the
 //! loopback [`origin`] that they ask. [`probe`] is one measurement in a process of its own, [`alloc`] what it counts
 //! with.
 
@@ -21,6 +21,8 @@ mod table;
 mod measure;
 
 mod client;
+mod ours;
+
 mod floors;
 mod peers;
 

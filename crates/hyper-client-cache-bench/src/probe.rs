@@ -13,6 +13,7 @@ use crate::floors::sqlite::encode;
 use crate::floors::uncached::Uncached;
 use crate::measure::stores::Answer;
 use crate::origin::url;
+use crate::ours::Ours;
 use crate::peers::alpha::Alpha;
 use crate::peers::stable::Stable;
 
@@ -34,6 +35,8 @@ pub(crate) struct Probe {
 /// Who is measured.
 #[derive(Clone, Copy, ValueEnum)]
 pub(crate) enum Subject {
+    /// Ours, in memory.
+    Memory,
     Uncached,
     /// The map of the memory floor.
     Map,
@@ -48,7 +51,8 @@ pub(crate) enum Subject {
 /// What is measured.
 #[derive(Clone, Copy, ValueEnum)]
 pub(crate) enum What {
-    /// The most bytes allocated at once while a body of 10 MiB is fetched for the first time.
+    /// The most bytes allocated at once while a body of 10 MiB is fetched for the first time, without those that stay
+    /// because they are what was stored.
     PeakOfMiss,
     /// The same while it is fetched again.
     PeakOfHit,
@@ -72,6 +76,7 @@ impl Probe {
         let scratch = tempfile::tempdir()?;
         let folder: &Path = scratch.path();
         match self.subject {
+            Subject::Memory => self.measure(allocator, async || Ours::memory()).await,
             Subject::Uncached => self.measure(allocator, async || Ok(Uncached::new())).await,
             Subject::Map => self.measure(allocator, async || Memory::filled(&[self.small(0)], SMALL as usize)).await,
             Subject::Packed => self.packed(allocator),
@@ -103,10 +108,13 @@ impl Probe {
         if hit {
             fetch(client, &large).await?;
         }
+        let before = allocator.live();
         allocator.reset_peak();
         let body = client.send(&large).await?;
         drain(body).await?;
-        Ok(allocator.peak() as f64)
+        let peak = allocator.peak();
+        let kept = allocator.live().saturating_sub(before);
+        Ok(peak.saturating_sub(kept) as f64)
     }
 
     async fn growth(&self, client: &impl Client) -> Result<f64> {

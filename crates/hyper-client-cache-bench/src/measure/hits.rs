@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use tokio::task::JoinSet;
 
 use crate::Result;
-use crate::client::{Client, fetch};
+use crate::client::{Client, drain, fetch};
 use crate::origin::Counter;
 use crate::runner::Measure;
 use crate::stats::p50;
@@ -44,6 +44,17 @@ impl Targets {
 pub(crate) struct HitTime<C> {
     pub(crate) client: Arc<C>,
     pub(crate) targets: Targets,
+    pub(crate) until: Until,
+}
+
+/// When a hit is over.
+#[derive(Clone, Copy)]
+pub(crate) enum Until {
+    /// When the response is there; its body is dropped, because reading a large one would leave the processor's caches
+    /// cold for the next hit.
+    Response,
+    /// When the body was read to its end.
+    End,
 }
 
 #[async_trait]
@@ -51,7 +62,7 @@ impl<C: Client> Measure for HitTime<C> {
     async fn sample(&mut self) -> Result<f64> {
         let before = self.targets.counter.requests();
         // In a task, where a program's requests are: the thread that blocks on the runtime wakes up more slowly.
-        let times = tokio::spawn(times(self.client.clone(), self.targets.clone()));
+        let times = tokio::spawn(times(self.client.clone(), self.targets.clone(), self.until));
         let mut times = times.await??;
         self.targets.counter.expect(before, 0)?;
         Ok(p50(&mut times))
@@ -83,12 +94,19 @@ impl<C: Client> Measure for HitRate<C> {
     }
 }
 
-async fn times<C: Client>(client: Arc<C>, targets: Targets) -> Result<Vec<Duration>> {
+async fn times<C: Client>(client: Arc<C>, targets: Targets, until: Until) -> Result<Vec<Duration>> {
     let mut times = Vec::with_capacity(1 << 16);
     let start = Instant::now();
     let mut last = start;
     for url in targets.urls.iter().cycle() {
-        fetch(&*client, url).await?;
+        let body = client.send(url).await?;
+        match until {
+            Until::Response => drop(body),
+            Until::End => {
+                drain(body).await?;
+            }
+        }
+        // One look at the clock is the end of this hit and the beginning of the next.
         let now = Instant::now();
         times.push(now.duration_since(last));
         if now.duration_since(start) >= targets.budget {

@@ -7,7 +7,8 @@ use crate::Result;
 use crate::client::Client;
 use crate::floors::memory::{Lookup, Memory};
 use crate::floors::sqlite::Sqlite;
-use crate::measure::hits::{HitRate, HitTime, Targets};
+use crate::measure::hits::{HitRate, HitTime, Targets, Until};
+use crate::ours::Ours;
 use crate::peers::alpha::Alpha;
 use crate::peers::stable::Stable;
 use crate::runner::{Claim, Experiment, Role, Unit};
@@ -24,6 +25,7 @@ pub(super) async fn memory_time(bench: &Bench) -> Result<Vec<Experiment>> {
     let experiment = Experiment::new("P1", "memory hit, p50", Unit::Time)
         .claim(Claim::TimesFloor(2.5))
         .claim(Claim::BetterThanPeer(4.0))
+        .with(Role::Ours, "memory", time(filled(Ours::memory()?, &targets).await?, &targets))
         .with(Role::Floor, "quick_cache, URL parsed and hashed", time(Memory::filled(&targets.urls, 2048)?, &targets))
         .with(Role::Floor, "quick_cache, URL as given", time(Lookup::filled(&targets.urls, 2048), &targets))
         .with(Role::Peer, "moka", time(filled(Stable::moka()?, &targets).await?, &targets))
@@ -36,6 +38,7 @@ pub(super) async fn memory_rate(bench: &Bench) -> Result<Vec<Experiment>> {
     let targets = bench.targets(ENTRIES, SMALL);
     let experiment = Experiment::new("P2", "memory hits/s, 64 tasks", Unit::Rate)
         .claim(Claim::BetterThanPeer(4.0))
+        .with(Role::Ours, "memory", rate(filled(Ours::memory()?, &targets).await?, &targets))
         .with(Role::Floor, "quick_cache, URL parsed and hashed", rate(Memory::filled(&targets.urls, 2048)?, &targets))
         .with(Role::Floor, "quick_cache, URL as given", rate(Lookup::filled(&targets.urls, 2048), &targets))
         .with(Role::Peer, "moka", rate(filled(Stable::moka()?, &targets).await?, &targets))
@@ -43,16 +46,24 @@ pub(super) async fn memory_rate(bench: &Bench) -> Result<Vec<Experiment>> {
     Ok(vec![experiment])
 }
 
-/// P3: a hit in memory of a larger body.
+/// P3: a hit in memory of a larger body, until the response is there (nothing is copied) and until it was read.
 pub(super) async fn memory_large(bench: &Bench) -> Result<Vec<Experiment>> {
+    let small = bench.targets(ENTRIES, SMALL);
     let mut experiments = Vec::new();
-    for (what, count, size) in [("100 KiB memory hit, p50", 50, 100 << 10), ("10 MiB memory hit, p50", 2, 10 << 20)] {
+    for (what, count, size) in [("100 KiB memory hit", 50, 100 << 10), ("10 MiB memory hit", 2, 10 << 20)] {
         let targets = bench.targets(count, size);
-        experiments.push(Experiment::new("P3", what, Unit::Time).claim(Claim::TimesFloor(1.3)).with(
-            Role::Peer,
-            "moka",
-            time(filled(Stable::moka()?, &targets).await?, &targets),
-        ));
+        experiments.push(
+            Experiment::new("P3", format!("{what} until the body is read, p50"), Unit::Time)
+                .claim(Claim::TimesFloor(1.3))
+                .with(Role::Ours, "memory", response_time(filled(Ours::memory()?, &targets).await?, &targets))
+                .with(Role::Floor, "ours, 2 KiB", response_time(filled(Ours::memory()?, &small).await?, &small))
+                .with(Role::Peer, "moka", response_time(filled(Stable::moka()?, &targets).await?, &targets)),
+        );
+        experiments.push(
+            Experiment::new("P3", format!("{what} with its body, p50"), Unit::Time)
+                .with(Role::Ours, "memory", time(filled(Ours::memory()?, &targets).await?, &targets))
+                .with(Role::Peer, "moka", time(filled(Stable::moka()?, &targets).await?, &targets)),
+        );
     }
     Ok(experiments)
 }
@@ -93,7 +104,11 @@ pub(super) async fn hot_tier(bench: &Bench) -> Result<Vec<Experiment>> {
 }
 
 fn time<C: Client>(client: C, targets: &Targets) -> HitTime<C> {
-    HitTime { client: Arc::new(client), targets: targets.clone() }
+    HitTime { client: Arc::new(client), targets: targets.clone(), until: Until::End }
+}
+
+fn response_time<C: Client>(client: C, targets: &Targets) -> HitTime<C> {
+    HitTime { until: Until::Response, ..time(client, targets) }
 }
 
 fn rate<C: Client>(client: C, targets: &Targets) -> HitRate<C> {

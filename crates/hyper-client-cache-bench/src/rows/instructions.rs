@@ -15,6 +15,7 @@ pub(super) async fn per_hit(bench: &Bench) -> Result<Vec<Experiment>> {
     let counted = |subject| Instructions { subject, origin: bench.origin.base().to_owned() };
     let experiment = Experiment::new("P20", "instructions per memory hit", Unit::Instructions)
         .steady(1)
+        .with(Role::Ours, "memory", counted(Subject::Memory))
         .with(Role::Floor, "quick_cache, URL parsed and hashed", counted(Subject::Map))
         .with(Role::Peer, "moka", counted(Subject::Moka));
     Ok(vec![experiment])

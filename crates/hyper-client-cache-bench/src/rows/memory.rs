@@ -25,9 +25,10 @@ pub(super) async fn peaks(bench: &Bench) -> Result<Vec<Experiment>> {
         origin: bench.origin.base().to_owned(),
         count: 1,
     };
-    let miss = Experiment::new("P13", "allocated at peak, 10 MiB miss", Unit::Bytes)
+    let miss = Experiment::new("P13", "allocated at peak beyond what is kept, 10 MiB miss", Unit::Bytes)
         .steady(ROUNDS)
         .claim(Claim::OverFloor(4.0 * PART))
+        .with(Role::Ours, "memory", counted(Subject::Memory, What::PeakOfMiss))
         .with(Role::Floor, "uncached request", counted(Subject::Uncached, What::PeakOfMiss))
         .with(Role::Peer, "moka", counted(Subject::Moka, What::PeakOfMiss))
         .with(Role::Peer, "redb", counted(Subject::Redb, What::PeakOfMiss))
@@ -35,6 +36,7 @@ pub(super) async fn peaks(bench: &Bench) -> Result<Vec<Experiment>> {
     let hit = Experiment::new("P13", "allocated at peak, 10 MiB hit streamed", Unit::Bytes)
         .steady(ROUNDS)
         .claim(Claim::AtMost(4.0 * PART))
+        .with(Role::Ours, "memory", counted(Subject::Memory, What::PeakOfHit))
         .with(Role::Peer, "moka", counted(Subject::Moka, What::PeakOfHit))
         .with(Role::Peer, "redb", counted(Subject::Redb, What::PeakOfHit))
         .with(Role::Peer, "cacache", counted(Subject::Cacache, What::PeakOfHit));
@@ -58,6 +60,7 @@ pub(super) async fn per_entry(bench: &Bench) -> Result<Vec<Experiment>> {
     let experiment = Experiment::new("P18", "memory per 2 KiB entry", Unit::Bytes)
         .steady(ROUNDS)
         .claim(Claim::TimesFloor(1.3))
+        .with(Role::Ours, "memory", counted(Subject::Memory))
         .with(Role::Floor, "packed", counted(Subject::Packed))
         .with(Role::Peer, "moka", counted(Subject::Moka))
         .with(Role::Peer, "quick_cache", counted(Subject::QuickCache));

@@ -8,6 +8,7 @@ use crate::client::{Client, fetch};
 use crate::floors::uncached::Uncached;
 use crate::measure::misses::{AddedTime, FirstByte, FreshUrls};
 use crate::origin::url;
+use crate::ours::Ours;
 use crate::peers::alpha::Alpha;
 use crate::peers::stable::Stable;
 use crate::runner::{Claim, Experiment, Role, Unit};
@@ -16,19 +17,22 @@ use crate::runner::{Claim, Experiment, Role, Unit};
 pub(super) async fn added_time(bench: &Bench) -> Result<Vec<Experiment>> {
     let pairs = if bench.quick { 50 } else { 300 };
     let urls = || FreshUrls::new(bench.origin.base(), 2 << 10, bench.origin.counter());
+    let uncached = Arc::new(connected(bench, Uncached::new()).await?);
+    let memory = Arc::new(connected(bench, Ours::memory()?).await?);
     let stable = Arc::new(connected(bench, Stable::uncached()?).await?);
     let alpha = Arc::new(connected(bench, Alpha::uncached()?).await?);
     let moka = Arc::new(connected(bench, Stable::moka()?).await?);
     let redb = Arc::new(connected(bench, Alpha::redb(&bench.folder()?.join("peer.redb"))?).await?);
     let cacache = Arc::new(connected(bench, Alpha::cacache(&bench.folder()?)?).await?);
-    let memory = Experiment::new("P9", "miss and store in memory, time added to a request, p50", Unit::Time)
+    let in_memory = Experiment::new("P9", "miss and store in memory, time added to a request, p50", Unit::Time)
         .claim(Claim::BetterThanPeer(2.0))
+        .with(Role::Ours, "memory", AddedTime { cached: memory, bare: uncached, urls: urls(), pairs })
         .with(Role::Peer, "moka", AddedTime { cached: moka, bare: stable, urls: urls(), pairs });
-    let sqlite = Experiment::new("P9", "miss and store in SQLite, time added to a request, p50", Unit::Time)
+    let in_sqlite = Experiment::new("P9", "miss and store in SQLite, time added to a request, p50", Unit::Time)
         .claim(Claim::BetterThanPeer(1.0))
         .with(Role::Peer, "redb", AddedTime { cached: redb, bare: alpha.clone(), urls: urls(), pairs })
         .with(Role::Peer, "cacache", AddedTime { cached: cacache, bare: alpha, urls: urls(), pairs });
-    Ok(vec![memory, sqlite])
+    Ok(vec![in_memory, in_sqlite])
 }
 
 /// P11: the first byte of a large miss.
@@ -36,9 +40,11 @@ pub(super) async fn first_byte(bench: &Bench) -> Result<Vec<Experiment>> {
     let requests = if bench.quick { 5 } else { 15 };
     let urls = || FreshUrls::new(bench.origin.base(), 10 << 20, bench.origin.counter());
     let uncached = Arc::new(connected(bench, Uncached::new()).await?);
+    let memory = Arc::new(connected(bench, Ours::memory()?).await?);
     let redb = Arc::new(connected(bench, Alpha::redb(&bench.folder()?.join("peer.redb"))?).await?);
     let experiment = Experiment::new("P11", "first byte of a 10 MiB miss, p50", Unit::Time)
         .claim(Claim::TimesFloor(1.1))
+        .with(Role::Ours, "memory", FirstByte { client: memory, urls: urls(), requests })
         .with(Role::Floor, "uncached request", FirstByte { client: uncached, urls: urls(), requests })
         .with(Role::Peer, "redb", FirstByte { client: redb, urls: urls(), requests });
     Ok(vec![experiment])

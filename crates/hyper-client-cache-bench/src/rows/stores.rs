@@ -6,7 +6,7 @@ use super::Bench;
 use crate::Result;
 use crate::floors::grouped::Grouped;
 use crate::floors::sqlite::Sqlite;
-use crate::measure::hits::HitTime;
+use crate::measure::hits::{HitTime, Until};
 use crate::measure::stores::{Filling, ReadUnderWrites, Store, StoreRate};
 use crate::peers::alpha::AlphaStore;
 use crate::runner::{Claim, Experiment, Role, Unit};
@@ -37,7 +37,7 @@ pub(super) async fn read_under_writes(bench: &Bench) -> Result<Vec<Experiment>> 
     let (reads, writes) = (Sqlite::open(&path).await?, Sqlite::open(&path).await?);
     writes.fill(&targets.urls, SIZE).await?;
     let floor = ReadUnderWrites {
-        reads: HitTime { client: Arc::new(reads), targets: targets.clone() },
+        reads: HitTime { client: Arc::new(reads), targets: targets.clone(), until: Until::End },
         filling: Filling::new(writes, SIZE),
     };
     let experiment = Experiment::new("P12", "SQLite hit while 8 tasks write, p50", Unit::Time)
