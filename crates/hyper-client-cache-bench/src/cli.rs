@@ -7,8 +7,9 @@ use clap::{Parser, Subcommand};
 
 use crate::alloc::Allocator;
 use crate::probe::Probe;
-use crate::rows::{self, Bench};
-use crate::{Result, runner, table};
+use crate::rows::{self, Bench, Row};
+use crate::runner::{self, Outcome};
+use crate::{Result, table};
 
 /// Measures hyper-client-cache beside hand-written floors and its peers, and prints Markdown tables.
 #[derive(Parser)]
@@ -57,16 +58,23 @@ fn bench(arguments: &Arguments) -> Result<()> {
     let budget = Duration::from_millis(if arguments.quick { 20 } else { 100 });
     let bench = Bench::new(budget, arguments.quick)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let outcomes = runtime.block_on(async {
-        let mut outcomes = Vec::new();
-        for row in rows {
-            for experiment in row.experiments(&bench).await? {
-                eprintln!("{}: {}", experiment.row, experiment.what);
-                outcomes.push(runner::run(experiment, arguments.rounds).await?);
-            }
+    let mut outcomes = Vec::new();
+    let mut failed = Vec::new();
+    for row in rows {
+        // One row that fails does not lose what the others have measured.
+        if let Err(error) = runtime.block_on(measure(row, &bench, arguments.rounds, &mut outcomes)) {
+            eprintln!("{row:?} failed: {error}");
+            failed.push(row);
         }
-        Result::Ok(outcomes)
-    })?;
+    }
     println!("{}\n{}", table::summary(&outcomes), table::details(&outcomes));
+    if failed.is_empty() { Ok(()) } else { Err(format!("failed: {failed:?}").into()) }
+}
+
+async fn measure(row: Row, bench: &Bench, rounds: usize, outcomes: &mut Vec<Outcome>) -> Result<()> {
+    for experiment in row.experiments(bench).await? {
+        eprintln!("{}: {}", experiment.row, experiment.what);
+        outcomes.push(runner::run(experiment, rounds).await?);
+    }
     Ok(())
 }

@@ -37,6 +37,8 @@ pub(crate) struct Probe {
 pub(crate) enum Subject {
     /// Ours, in memory.
     Memory,
+    /// Ours, in SQLite with its hot tier.
+    Sqlite,
     Uncached,
     /// The map of the memory floor.
     Map,
@@ -77,6 +79,7 @@ impl Probe {
         let folder: &Path = scratch.path();
         match self.subject {
             Subject::Memory => self.measure(allocator, async || Ours::memory()).await,
+            Subject::Sqlite => self.measure(allocator, async || Ours::sqlite(&folder.join("ours.sqlite")).await).await,
             Subject::Uncached => self.measure(allocator, async || Ok(Uncached::new())).await,
             Subject::Map => self.measure(allocator, async || Memory::filled(&[self.small(0)], SMALL as usize)).await,
             Subject::Packed => self.packed(allocator),

@@ -14,7 +14,7 @@ use crate::origin::{Counter, url};
 use crate::runner::Measure;
 use crate::stats::p50;
 
-/// URLs that are new each time.
+/// URLs that are new each time. Clones never give the same one.
 #[derive(Clone)]
 pub(crate) struct FreshUrls {
     base: Arc<str>,

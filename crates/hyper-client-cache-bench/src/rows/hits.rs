@@ -73,6 +73,7 @@ pub(super) async fn sqlite_time(bench: &Bench) -> Result<Vec<Experiment>> {
     let targets = bench.targets(ENTRIES, SMALL);
     let experiment = Experiment::new("P4", "SQLite hit past any hot tier, p50", Unit::Time)
         .claim(Claim::TimesFloor(1.2))
+        .with(Role::Ours, "SQLite", time(filled(cold_sqlite(bench).await?, &targets).await?, &targets))
         .with(Role::Floor, "sqlx point select", time(sqlite_floor(bench, &targets).await?, &targets))
         .with(Role::Peer, "redb", time(filled(redb(bench)?, &targets).await?, &targets))
         .with(Role::Peer, "cacache", time(filled(cacache(bench)?, &targets).await?, &targets));
@@ -85,6 +86,7 @@ pub(super) async fn sqlite_rate(bench: &Bench) -> Result<Vec<Experiment>> {
     let experiment = Experiment::new("P5", "SQLite hits/s past any hot tier, 64 tasks", Unit::Rate)
         .claim(Claim::TimesFloor(0.5))
         .claim(Claim::BetterThanPeer(1.0))
+        .with(Role::Ours, "SQLite", rate(filled(cold_sqlite(bench).await?, &targets).await?, &targets))
         .with(Role::Floor, "sqlx point select, one by one", rate(sqlite_floor(bench, &targets).await?, &targets))
         .with(Role::Peer, "redb", rate(filled(redb(bench)?, &targets).await?, &targets))
         .with(Role::Peer, "cacache", rate(filled(cacache(bench)?, &targets).await?, &targets));
@@ -97,6 +99,7 @@ pub(super) async fn hot_tier(bench: &Bench) -> Result<Vec<Experiment>> {
     let experiment = Experiment::new("P8", "hit in the hot tier before SQLite, p50", Unit::Time)
         .claim(Claim::TimesFloor(3.0))
         .claim(Claim::BetterThanPeer(4.0))
+        .with(Role::Ours, "SQLite", time(filled(sqlite(bench).await?, &targets).await?, &targets))
         .with(Role::Floor, "quick_cache, URL parsed and hashed", time(Memory::filled(&targets.urls, 2048)?, &targets))
         .with(Role::Floor, "quick_cache, URL as given", time(Lookup::filled(&targets.urls, 2048), &targets))
         .with(Role::Peer, "redb", time(filled(redb(bench)?, &targets).await?, &targets));
@@ -118,6 +121,14 @@ fn rate<C: Client>(client: C, targets: &Targets) -> HitRate<C> {
 async fn filled<C: Client>(client: C, targets: &Targets) -> Result<C> {
     targets.fill(&client).await?;
     Ok(client)
+}
+
+async fn sqlite(bench: &Bench) -> Result<Ours> {
+    Ours::sqlite(&bench.folder()?.join("ours.sqlite")).await
+}
+
+async fn cold_sqlite(bench: &Bench) -> Result<Ours> {
+    Ours::cold_sqlite(&bench.folder()?.join("ours.sqlite")).await
 }
 
 async fn sqlite_floor(bench: &Bench, targets: &Targets) -> Result<Sqlite> {

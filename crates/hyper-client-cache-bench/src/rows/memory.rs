@@ -12,6 +12,9 @@ const ROUNDS: usize = 3;
 /// A part of a large body, in bytes.
 const PART: f64 = 262_144.0;
 
+/// Ours, on each backend.
+const BACKENDS: [(&str, Subject); 2] = [("memory", Subject::Memory), ("SQLite", Subject::Sqlite)];
+
 /// P13: what is allocated while a large body passes, and what becomes resident for a huge one.
 ///
 /// What hyper itself buffers of a response that it reads is the floor of a miss: the claim is about the parts that the
@@ -25,26 +28,40 @@ pub(super) async fn peaks(bench: &Bench) -> Result<Vec<Experiment>> {
         origin: bench.origin.base().to_owned(),
         count: 1,
     };
-    let miss = Experiment::new("P13", "allocated at peak beyond what is kept, 10 MiB miss", Unit::Bytes)
-        .steady(ROUNDS)
-        .claim(Claim::OverFloor(4.0 * PART))
-        .with(Role::Ours, "memory", counted(Subject::Memory, What::PeakOfMiss))
-        .with(Role::Floor, "uncached request", counted(Subject::Uncached, What::PeakOfMiss))
-        .with(Role::Peer, "moka", counted(Subject::Moka, What::PeakOfMiss))
-        .with(Role::Peer, "redb", counted(Subject::Redb, What::PeakOfMiss))
-        .with(Role::Peer, "cacache", counted(Subject::Cacache, What::PeakOfMiss));
-    let hit = Experiment::new("P13", "allocated at peak, 10 MiB hit streamed", Unit::Bytes)
-        .steady(ROUNDS)
-        .claim(Claim::AtMost(4.0 * PART))
-        .with(Role::Ours, "memory", counted(Subject::Memory, What::PeakOfHit))
-        .with(Role::Peer, "moka", counted(Subject::Moka, What::PeakOfHit))
-        .with(Role::Peer, "redb", counted(Subject::Redb, What::PeakOfHit))
-        .with(Role::Peer, "cacache", counted(Subject::Cacache, What::PeakOfHit));
-    let growth = Experiment::new("P13", "resident growth, 1 GiB miss and hit", Unit::Bytes)
-        .steady(ROUNDS)
-        .claim(Claim::AtMost(8.0 * 1024.0 * 1024.0))
-        .with(Role::Floor, "two uncached requests", counted(Subject::Uncached, What::Growth));
-    Ok(vec![miss, hit, growth])
+    let mut experiments = Vec::new();
+    for (backend, subject) in BACKENDS {
+        let what = format!("allocated at peak beyond what is kept, 10 MiB miss, {backend}");
+        experiments.push(
+            Experiment::new("P13", what, Unit::Bytes)
+                .steady(ROUNDS)
+                .claim(Claim::OverFloor(4.0 * PART))
+                .with(Role::Ours, backend, counted(subject, What::PeakOfMiss))
+                .with(Role::Floor, "uncached request", counted(Subject::Uncached, What::PeakOfMiss))
+                .with(Role::Peer, "moka", counted(Subject::Moka, What::PeakOfMiss))
+                .with(Role::Peer, "redb", counted(Subject::Redb, What::PeakOfMiss))
+                .with(Role::Peer, "cacache", counted(Subject::Cacache, What::PeakOfMiss)),
+        );
+    }
+    for (backend, subject) in BACKENDS {
+        let what = format!("allocated at peak, 10 MiB hit streamed, {backend}");
+        experiments.push(
+            Experiment::new("P13", what, Unit::Bytes)
+                .steady(ROUNDS)
+                .claim(Claim::AtMost(4.0 * PART))
+                .with(Role::Ours, backend, counted(subject, What::PeakOfHit))
+                .with(Role::Peer, "moka", counted(Subject::Moka, What::PeakOfHit))
+                .with(Role::Peer, "redb", counted(Subject::Redb, What::PeakOfHit))
+                .with(Role::Peer, "cacache", counted(Subject::Cacache, What::PeakOfHit)),
+        );
+    }
+    experiments.push(
+        Experiment::new("P13", "resident growth, 1 GiB miss and hit, SQLite", Unit::Bytes)
+            .steady(ROUNDS)
+            .claim(Claim::AtMost(8.0 * 1024.0 * 1024.0))
+            .with(Role::Ours, "SQLite", counted(Subject::Sqlite, What::Growth))
+            .with(Role::Floor, "two uncached requests", counted(Subject::Uncached, What::Growth)),
+    );
+    Ok(experiments)
 }
 
 /// P18: what an entry takes in memory.

@@ -16,9 +16,12 @@ use crate::runner::{Claim, Experiment, Role, Unit};
 /// P9: the time that a miss and its store add to a request.
 pub(super) async fn added_time(bench: &Bench) -> Result<Vec<Experiment>> {
     let pairs = if bench.quick { 50 } else { 300 };
-    let urls = || FreshUrls::new(bench.origin.base(), 2 << 10, bench.origin.counter());
+    let fresh = FreshUrls::new(bench.origin.base(), 2 << 10, bench.origin.counter());
+    let urls = || fresh.clone();
     let uncached = Arc::new(connected(bench, Uncached::new()).await?);
     let memory = Arc::new(connected(bench, Ours::memory()?).await?);
+    let sqlite = Ours::sqlite(&bench.folder()?.join("ours.sqlite")).await?;
+    let sqlite = Arc::new(connected(bench, sqlite).await?);
     let stable = Arc::new(connected(bench, Stable::uncached()?).await?);
     let alpha = Arc::new(connected(bench, Alpha::uncached()?).await?);
     let moka = Arc::new(connected(bench, Stable::moka()?).await?);
@@ -26,10 +29,11 @@ pub(super) async fn added_time(bench: &Bench) -> Result<Vec<Experiment>> {
     let cacache = Arc::new(connected(bench, Alpha::cacache(&bench.folder()?)?).await?);
     let in_memory = Experiment::new("P9", "miss and store in memory, time added to a request, p50", Unit::Time)
         .claim(Claim::BetterThanPeer(2.0))
-        .with(Role::Ours, "memory", AddedTime { cached: memory, bare: uncached, urls: urls(), pairs })
+        .with(Role::Ours, "memory", AddedTime { cached: memory, bare: uncached.clone(), urls: urls(), pairs })
         .with(Role::Peer, "moka", AddedTime { cached: moka, bare: stable, urls: urls(), pairs });
     let in_sqlite = Experiment::new("P9", "miss and store in SQLite, time added to a request, p50", Unit::Time)
         .claim(Claim::BetterThanPeer(1.0))
+        .with(Role::Ours, "SQLite", AddedTime { cached: sqlite, bare: uncached.clone(), urls: urls(), pairs })
         .with(Role::Peer, "redb", AddedTime { cached: redb, bare: alpha.clone(), urls: urls(), pairs })
         .with(Role::Peer, "cacache", AddedTime { cached: cacache, bare: alpha, urls: urls(), pairs });
     Ok(vec![in_memory, in_sqlite])
@@ -38,16 +42,24 @@ pub(super) async fn added_time(bench: &Bench) -> Result<Vec<Experiment>> {
 /// P11: the first byte of a large miss.
 pub(super) async fn first_byte(bench: &Bench) -> Result<Vec<Experiment>> {
     let requests = if bench.quick { 5 } else { 15 };
-    let urls = || FreshUrls::new(bench.origin.base(), 10 << 20, bench.origin.counter());
+    let fresh = FreshUrls::new(bench.origin.base(), 10 << 20, bench.origin.counter());
+    let urls = || fresh.clone();
     let uncached = Arc::new(connected(bench, Uncached::new()).await?);
-    let memory = Arc::new(connected(bench, Ours::memory()?).await?);
     let redb = Arc::new(connected(bench, Alpha::redb(&bench.folder()?.join("peer.redb"))?).await?);
-    let experiment = Experiment::new("P11", "first byte of a 10 MiB miss, p50", Unit::Time)
-        .claim(Claim::TimesFloor(1.1))
-        .with(Role::Ours, "memory", FirstByte { client: memory, urls: urls(), requests })
-        .with(Role::Floor, "uncached request", FirstByte { client: uncached, urls: urls(), requests })
-        .with(Role::Peer, "redb", FirstByte { client: redb, urls: urls(), requests });
-    Ok(vec![experiment])
+    let mut experiments = Vec::new();
+    for (backend, ours) in
+        [("memory", Ours::memory()?), ("SQLite", Ours::sqlite(&bench.folder()?.join("ours.sqlite")).await?)]
+    {
+        let ours = Arc::new(connected(bench, ours).await?);
+        experiments.push(
+            Experiment::new("P11", format!("first byte of a 10 MiB miss, {backend}, p50"), Unit::Time)
+                .claim(Claim::TimesFloor(1.1))
+                .with(Role::Ours, backend, FirstByte { client: ours, urls: urls(), requests })
+                .with(Role::Floor, "uncached request", FirstByte { client: uncached.clone(), urls: urls(), requests })
+                .with(Role::Peer, "redb", FirstByte { client: redb.clone(), urls: urls(), requests }),
+        );
+    }
+    Ok(experiments)
 }
 
 /// A client whose connection to the origin is open.

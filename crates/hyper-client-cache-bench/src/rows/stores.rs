@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use hyper_client_cache_sqlite::SqliteCache;
+
 use super::Bench;
 use crate::Result;
 use crate::floors::grouped::Grouped;
 use crate::floors::sqlite::Sqlite;
 use crate::measure::hits::{HitTime, Until};
 use crate::measure::stores::{Filling, ReadUnderWrites, Store, StoreRate};
+use crate::ours::Ours;
 use crate::peers::alpha::AlphaStore;
 use crate::runner::{Claim, Experiment, Role, Unit};
 
@@ -23,6 +26,7 @@ pub(super) async fn rate(bench: &Bench) -> Result<Vec<Experiment>> {
     let experiment = Experiment::new("P10", "SQLite stores/s, 64 tasks, acknowledged", Unit::Rate)
         .claim(Claim::TimesFloor(1.0 / 0.8))
         .claim(Claim::BetterThanPeer(1.8))
+        .with(Role::Ours, "SQLite", stores(bench, SqliteCache::open(bench.folder()?.join("ours.sqlite")).await?))
         .with(Role::Floor, "rusqlite, grouped", stores(bench, Grouped::open(&bench.folder()?.join("floor.sqlite"))?))
         .with(Role::Floor, "sqlx, one by one", stores(bench, one_by_one))
         .with(Role::Peer, "redb", stores(bench, AlphaStore::redb(&bench.folder()?.join("peer.redb"))?))
@@ -40,8 +44,16 @@ pub(super) async fn read_under_writes(bench: &Bench) -> Result<Vec<Experiment>> 
         reads: HitTime { client: Arc::new(reads), targets: targets.clone(), until: Until::End },
         filling: Filling::new(writes, SIZE),
     };
+    let cache = SqliteCache::builder(bench.folder()?.join("ours.sqlite")).hot_tier(0).open().await?;
+    let session = Ours::with(cache.clone())?;
+    targets.fill(&session).await?;
+    let ours = ReadUnderWrites {
+        reads: HitTime { client: Arc::new(session), targets: targets.clone(), until: Until::End },
+        filling: Filling::new(cache, SIZE),
+    };
     let experiment = Experiment::new("P12", "SQLite hit while 8 tasks write, p50", Unit::Time)
         .claim(Claim::TimesFloor(1.2))
+        .with(Role::Ours, "SQLite", ours)
         .with(Role::Floor, "sqlx, 1 writer, 4 readers", floor);
     Ok(vec![experiment])
 }
