@@ -53,7 +53,8 @@ impl Flights {
     }
 
     fn count(&self, primary: &CacheKey) -> Option<&AtomicU64> {
-        let hash = primary.as_bytes().iter().take(8).fold(0_usize, |sum, byte| sum.wrapping_mul(31) ^ usize::from(*byte));
+        let hash =
+            primary.as_bytes().iter().take(8).fold(0_usize, |sum, byte| sum.wrapping_mul(31) ^ usize::from(*byte));
         self.landed.get(hash % 64)
     }
 
