@@ -52,6 +52,8 @@ pub struct Ledger {
     waiting: AtomicUsize,
     // Counts invalidations by a hash of the URL's group. A collision only means that something is not stored.
     generations: Box<[AtomicU64; 1024]>,
+    // Counts actions by a hash of their key. A collision only costs a look-up.
+    changes: Box<[AtomicU64; 1024]>,
     quiet: Notify,
     pub(crate) counters: Counters,
 }
@@ -70,6 +72,9 @@ struct Waiting {
     number: u64,
     running: bool,
     done: Vec<oneshot::Sender<()>>,
+    // Records whose bodies are in parts and that may never reach the store, or leave it without its knowing: their
+    // parts are removed once the newest action is done.
+    superseded: Vec<Arc<Record>>,
 }
 
 #[derive(Clone)]
@@ -87,22 +92,45 @@ enum Action {
 }
 
 impl Action {
-    /// What this becomes where `earlier` may not have been carried out.
+    /// What this becomes where `earlier` may or may not have been carried out.
     fn after(self, earlier: &Self) -> Self {
+        // What a look-up has found is no longer what is there.
+        let replaced = Replaced::Unknown;
         match (self, earlier) {
             // The record that a new head belongs to may not be stored yet: then all of it is to be.
-            (Self::Refresh { stored }, Self::Put { replaced, limit, .. }) => {
-                Self::Put { stored, replaced: replaced.clone(), limit: *limit }
-            }
-            // Two variants that were fetched at once: the index names both.
-            (Self::Put { mut stored, replaced, limit }, Self::Put { stored: earlier, .. }) => {
-                if let Some(both) = united(&stored.record, &earlier.record) {
+            (Self::Refresh { stored }, Self::Put { limit, .. }) => Self::Put { stored, replaced, limit: *limit },
+            // Nor does a new head bring back what is to be deleted.
+            (Self::Refresh { .. }, Self::Delete) => Self::Delete,
+            (Self::Put { mut stored, limit, .. }, earlier) => {
+                // Two variants that were fetched at once: the index names both.
+                if let Some(both) = earlier.record().and_then(|earlier| united(&stored.record, earlier)) {
                     stored.record = Arc::new(both);
                 }
                 Self::Put { stored, replaced, limit }
             }
             (action, _) => action,
         }
+    }
+
+    /// The same, without the knowledge that is out of date by now.
+    fn if_current(self, changes: u64) -> Self {
+        match self {
+            Self::Put { stored, replaced: Replaced::Known(_, then), limit } if then != changes => {
+                Self::Put { stored, replaced: Replaced::Unknown, limit }
+            }
+            action => action,
+        }
+    }
+
+    fn record(&self) -> Option<&Arc<Record>> {
+        match self {
+            Self::Put { stored, .. } | Self::Refresh { stored } => Some(&stored.record),
+            Self::Delete => None,
+        }
+    }
+
+    fn parts_id(&self) -> Option<&str> {
+        self.record()?.parts_id()
     }
 
     fn bytes(&self) -> usize {
@@ -117,9 +145,10 @@ impl Action {
 #[derive(Clone, Debug)]
 #[allow(clippy::exhaustive_enums)] // there is no third
 pub enum Replaced {
-    /// What a look-up has found.
-    Known(Option<Stored>),
-    /// Nobody has looked yet.
+    /// What a look-up has found, and [what was counted](Ledger::changes) before it. Where the count has moved on, this
+    /// is the same as `Unknown`.
+    Known(Option<Stored>, u64),
+    /// It is looked up when it is replaced.
     Unknown,
 }
 
@@ -152,6 +181,7 @@ impl Ledger {
             pending: Mutex::default(),
             waiting: AtomicUsize::new(0),
             generations: Box::new([const { AtomicU64::new(0) }; 1024]),
+            changes: Box::new([const { AtomicU64::new(0) }; 1024]),
             quiet: Notify::new(),
             counters: Counters::default(),
         });
@@ -205,9 +235,14 @@ impl Ledger {
     /// The present generation of the URL with this [group](crate::key::group) key.
     #[must_use]
     pub fn generation(&self, group: &CacheKey) -> Generation {
-        let at =
-            group.as_bytes().iter().take(8).fold(0_usize, |sum, byte| sum.wrapping_mul(31) ^ usize::from(*byte)) % 1024;
+        let at = slot(group);
         Generation { at, count: self.generations.get(at).map_or(0, |count| count.load(Ordering::Acquire)) }
+    }
+
+    /// How often something was done to this key in this process (and to some others).
+    #[must_use]
+    pub fn changes(&self, key: &CacheKey) -> u64 {
+        self.changes.get(slot(key)).map_or(0, |count| count.load(Ordering::Acquire))
     }
 
     /// Whether nothing was invalidated since `generation` was taken.
@@ -338,12 +373,19 @@ impl Ledger {
                 return false;
             }
             pending.bytes = pending.bytes.saturating_add(bytes);
+            let action = action.if_current(self.changes(&key));
+            if let Some(count) = self.changes.get(slot(&key)) {
+                count.fetch_add(1, Ordering::AcqRel);
+            }
             match pending.actions.entry(key) {
                 Slot::Occupied(mut slot) => {
                     let waiting = slot.get_mut();
                     // The record that a new head belongs to may not be stored yet: then all of it is to be.
                     let action = action.after(&waiting.action);
                     let old = std::mem::replace(&mut waiting.action, action);
+                    if old.parts_id() != waiting.action.parts_id() {
+                        waiting.superseded.extend(old.record().filter(|record| record.parts_id().is_some()).cloned());
+                    }
                     waiting.number = waiting.number.wrapping_add(1);
                     waiting.done.extend(done);
                     let was_running = std::mem::replace(&mut waiting.running, true);
@@ -355,7 +397,8 @@ impl Ledger {
                     pending.tombstones = pending.tombstones.saturating_sub(1);
                 }
                 Slot::Vacant(slot) => {
-                    slot.insert(Waiting { action, number: 0, running: true, done: done.into_iter().collect() });
+                    let done = done.into_iter().collect();
+                    slot.insert(Waiting { action, number: 0, running: true, done, superseded: Vec::new() });
                 }
             }
             pending.running = pending.running.saturating_add(1);
@@ -383,7 +426,7 @@ impl Ledger {
             Action::Put { stored, replaced, limit } => match &*stored.record {
                 Record::Response(_) => {
                     let replaced = match replaced {
-                        Replaced::Known(replaced) => replaced,
+                        Replaced::Known(replaced, _) => replaced,
                         Replaced::Unknown => self.cache.get(key).await?,
                     };
                     self.cache.put(key, stored, replaced.as_ref()).await?;
@@ -475,9 +518,15 @@ struct Job {
 impl Job {
     async fn run(mut self) {
         let mut tries = RETRIES.iter();
-        while let Some((action, number)) = self.newest() {
+        while let Some((action, number, superseded)) = self.newest() {
             let is_delete = matches!(action, Action::Delete);
             let result = self.ledger.apply(&self.key, action).await;
+            for record in superseded.iter().filter(|_| result.is_ok()) {
+                if let Err(error) = self.ledger.cache.delete_parts(record).await {
+                    // Orphans, which `delete_expired` collects.
+                    tracing::debug!(key = %self.key, %error, "parts of a superseded record stay");
+                }
+            }
             match (&result, is_delete) {
                 (Ok(()), false) => self.ledger.counters.stored.add(),
                 (Ok(()), true) => {}
@@ -504,9 +553,10 @@ impl Job {
         }
     }
 
-    fn newest(&self) -> Option<(Action, u64)> {
-        let pending = self.ledger.lock();
-        pending.actions.get(&self.key).map(|waiting| (waiting.action.clone(), waiting.number))
+    fn newest(&self) -> Option<(Action, u64, Vec<Arc<Record>>)> {
+        let mut pending = self.ledger.lock();
+        let waiting = pending.actions.get_mut(&self.key)?;
+        Some((waiting.action.clone(), waiting.number, std::mem::take(&mut waiting.superseded)))
     }
 
     /// Tells those who wait that the store has answered.
@@ -581,6 +631,11 @@ impl Drop for Room {
         let mut pending = self.ledger.lock();
         pending.bytes = pending.bytes.saturating_sub(self.bytes);
     }
+}
+
+/// Where a key is counted.
+fn slot(key: &CacheKey) -> usize {
+    key.as_bytes().iter().take(8).fold(0_usize, |sum, byte| sum.wrapping_mul(31) ^ usize::from(*byte)) % 1024
 }
 
 /// Both indexes or groups as one; `None` where they are not of one kind.

@@ -68,13 +68,13 @@ impl Deposit {
         // After the variant itself, so that whoever finds it in the index finds it.
         if let Some(index) = self.index {
             let stored = Stored::new(Record::Variants(index.clone()), Bytes::new(), None);
-            ledger.store(index.key, stored, Replaced::Known(None), max_variants, generation);
+            ledger.store(index.key, stored, Replaced::Unknown, max_variants, generation);
         }
         if let Some((group, member)) = self.group {
             let mut record = Group::new(group);
             record.members.push(member);
             let stored = Stored::new(Record::Group(record), Bytes::new(), None);
-            ledger.store(group, stored, Replaced::Known(None), max_variants, generation);
+            ledger.store(group, stored, Replaced::Unknown, max_variants, generation);
         }
         true
     }

@@ -378,13 +378,8 @@ impl Engine {
             key,
             record: record.clone(),
             retain_until: terms.retain_until,
-            replaced: match found.asked {
-                true => Replaced::Known(
-                    found
-                        .selected
-                        .filter(|stored| *stored.record.key() == key)
-                        .or(found.at_primary.filter(|_| key == primary)),
-                ),
+            replaced: match key == primary && found.asked {
+                true => Replaced::Known(found.at_primary, found.changes),
                 // Looked up when it is replaced: nobody waits for that.
                 false => Replaced::Unknown,
             },

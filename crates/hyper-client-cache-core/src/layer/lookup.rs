@@ -36,6 +36,8 @@ pub(super) struct Found {
     pub(super) reason: Reason,
     /// Whether the store was asked at all.
     pub(super) asked: bool,
+    /// What the ledger had [counted](crate::cache::ledger::Ledger::changes) for the primary key before.
+    pub(super) changes: u64,
 }
 
 impl Found {
@@ -44,7 +46,8 @@ impl Found {
     }
 
     const fn nothing(reason: Reason) -> Self {
-        Self { selected: None, judgement: Judgement::Unusable(reason), at_primary: None, reason, asked: true }
+        let judgement = Judgement::Unusable(reason);
+        Self { selected: None, judgement, at_primary: None, reason, asked: true, changes: 0 }
     }
 
     /// The variants that are known of the URL.
@@ -59,6 +62,11 @@ impl Found {
 impl Engine {
     /// Looks a request up. A store that fails is a miss.
     pub(super) async fn find(&self, request: Asked<'_>, primary: CacheKey, lookup: &Lookup) -> Found {
+        let changes = self.ledger.changes(&primary);
+        Found { changes, ..self.find_at(request, primary, lookup).await }
+    }
+
+    async fn find_at(&self, request: Asked<'_>, primary: CacheKey, lookup: &Lookup) -> Found {
         let stored = match self.read(&primary).await {
             Ok(Some(stored)) => stored,
             Ok(None) => return Found::nothing(Reason::NotFound),
@@ -70,8 +78,7 @@ impl Engine {
                     selected: Some(stored.clone()),
                     judgement,
                     at_primary: Some(stored),
-                    reason: Reason::NotFound,
-                    asked: true,
+                    ..Found::nothing(Reason::NotFound)
                 },
                 None => self.mismatch(primary),
             },

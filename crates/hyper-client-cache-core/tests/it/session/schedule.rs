@@ -55,13 +55,23 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-struct World {
+struct Site {
     origin: Origin,
     session: CachedSession,
     clock: ManualClock,
+    versions: Arc<[AtomicU8; LENS.len()]>,
+}
+
+impl Site {
+    fn url(&self, url: usize) -> String {
+        self.origin.url(&format!("/{url}"))
+    }
+}
+
+struct World {
+    site: Arc<Site>,
     // The oldest version that a request that begins now may see.
     oldest: [u8; LENS.len()],
-    versions: Arc<[AtomicU8; LENS.len()]>,
     kept: BTreeMap<usize, Reading>,
     begun: usize,
 }
@@ -92,16 +102,13 @@ impl World {
         let clock = ManualClock::new();
         let builder = builder(&clock);
         let session = if yields { builder.cache(Yielding::cache(&clock)) } else { builder }.build().unwrap();
-        Self { origin, session, clock, oldest: [0; 2], versions, kept: BTreeMap::new(), begun: 0 }
-    }
-
-    fn url(&self, url: usize) -> String {
-        self.origin.url(&format!("/{url}"))
+        let site = Arc::new(Site { origin, session, clock, versions });
+        Self { site, oldest: [0; 2], kept: BTreeMap::new(), begun: 0 }
     }
 
     async fn begin(&mut self, url: usize) {
         let oldest = self.oldest[url];
-        let response = within(self.session.get(self.url(url)).send()).await.unwrap();
+        let response = within(self.site.session.get(self.site.url(url)).send()).await.unwrap();
         self.kept.insert(self.begun % 4, Reading { response, url, oldest, version: None, len: 0 });
         self.begun += 1;
     }
@@ -110,7 +117,7 @@ impl World {
         match *step {
             Step::Begin(url) => self.begin(url).await,
             Step::BeginAndDrop(url, polls) => {
-                let mut request: BoxFuture<'_, _> = Box::pin(self.session.get(self.url(url)).send());
+                let mut request: BoxFuture<'_, _> = Box::pin(self.site.session.get(self.site.url(url)).send());
                 within(poll_times(request.as_mut(), polls)).await;
             }
             Step::Read(slot, frames) => {
@@ -127,15 +134,15 @@ impl World {
             }
             Step::Drop(slot) => drop(self.kept.remove(&slot)),
             Step::Post(url) => {
-                let response = within(self.session.post(self.url(url)).send()).await.unwrap();
+                let response = within(self.site.session.post(self.site.url(url)).send()).await.unwrap();
                 assert_eq!(response.status(), 204);
-                self.oldest[url] = self.versions[url].load(Ordering::SeqCst);
+                self.oldest[url] = self.site.versions[url].load(Ordering::SeqCst);
             }
             Step::PostAndDrop(url, polls) => {
-                let mut request: BoxFuture<'_, _> = Box::pin(self.session.post(self.url(url)).send());
+                let mut request: BoxFuture<'_, _> = Box::pin(self.site.session.post(self.site.url(url)).send());
                 within(poll_times(request.as_mut(), polls)).await;
             }
-            Step::Wait(seconds) => self.clock.advance(Duration::from_secs(seconds)),
+            Step::Wait(seconds) => self.site.clock.advance(Duration::from_secs(seconds)),
         }
     }
 
@@ -147,9 +154,9 @@ impl World {
             let slot = (self.begun - 1) % 4;
             assert!(self.kept.remove(&slot).unwrap().read(usize::MAX).await);
         }
-        eventually("no flight", || self.session.layer().in_flight() == 0).await;
-        flushed(&self.session).await;
-        let parts = self.session.cache().bodies().unwrap().size().await.unwrap();
+        eventually("no flight", || self.site.session.layer().in_flight() == 0).await;
+        flushed(&self.site.session).await;
+        let parts = self.site.session.cache().bodies().unwrap().size().await.unwrap();
         assert!(parts <= 3, "{parts} parts are left");
     }
 }
@@ -177,6 +184,57 @@ impl Reading {
             }
         }
         false
+    }
+}
+
+/// The same in parallel: what only shows where two threads are between two locks.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn tasks_on_several_threads_leave_whole_bodies_and_no_flight() {
+    for yields in [false, true] {
+        let world = World::new(yields).await;
+        let oldest: Arc<[AtomicU8; LENS.len()]> = Arc::default();
+        let tasks: Vec<_> = (1..=8_u64)
+            .map(|seed| {
+                let (site, oldest) = (world.site.clone(), oldest.clone());
+                tokio::spawn(async move { wander(&site, &oldest, seed).await })
+            })
+            .collect();
+        for task in tasks {
+            within(task).await.unwrap();
+        }
+        world.end().await;
+    }
+}
+
+async fn wander(site: &Site, oldest: &[AtomicU8; LENS.len()], seed: u64) {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let mut chance = move |below: u64| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        usize::try_from(state % below).unwrap()
+    };
+    for _ in 0..100 {
+        let url = chance(2);
+        match chance(16) {
+            // At most 8 * 100 / 16 / 2 times on average: the version stays a byte.
+            0 => {
+                // The version that this one makes, or a later one, is what is seen after it.
+                let before = site.versions[url].load(Ordering::SeqCst);
+                within(site.session.post(site.url(url)).send()).await.unwrap();
+                oldest[url].fetch_max(before + 1, Ordering::SeqCst);
+            }
+            1 => site.clock.advance(Duration::from_secs(20)),
+            kind => {
+                let oldest = oldest[url].load(Ordering::SeqCst);
+                let mut request: BoxFuture<'_, _> = Box::pin(site.session.get(site.url(url)).send());
+                let polls = if kind < 6 { chance(12) } else { usize::MAX };
+                if let Some(response) = within(poll_times(request.as_mut(), polls)).await {
+                    let mut reading = Reading { response: response.unwrap(), url, oldest, version: None, len: 0 };
+                    reading.read(if kind < 9 { chance(8) } else { usize::MAX }).await;
+                }
+            }
+        }
     }
 }
 
