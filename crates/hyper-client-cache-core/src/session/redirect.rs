@@ -142,7 +142,9 @@ impl Kept {
                 // What a layer beneath reads from them may be meant for the first origin only (case 60).
                 let settings = extensions.remove::<RequestSettings>();
                 extensions.clear();
-                settings.into_iter().for_each(|settings| drop(extensions.insert(settings)));
+                if let Some(settings) = settings {
+                    extensions.insert(settings);
+                }
             }
             // User information in a `Location` is the other side's choice: it is not sent.
             headers.remove(header::HOST);
