@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_core::future::BoxFuture;
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body;
 use http_body_util::BodyExt;
 use tokio::time::Instant;
@@ -157,6 +157,13 @@ where
     let primary = key::primary(request.method(), request.uri(), partition.as_ref());
     let landed = engine.flights.landed(&primary);
     let found = if lookup.read { engine.find(Asked::of(&request), primary, &lookup).await } else { Found::not_asked() };
+    if *request.method() == Method::HEAD
+        && lookup.read
+        && found.judgement != Judgement::Fresh
+        && let Some(response) = Box::pin(engine.head_of_get(Asked::of(&request), partition.as_ref(), &lookup)).await
+    {
+        return Ok(response);
+    }
 
     // 3. May that be served?
     let mut reason = found.reason;
