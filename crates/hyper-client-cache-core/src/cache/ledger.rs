@@ -314,10 +314,10 @@ impl Ledger {
         let (ledger, busy) = (self.clone(), self.busy());
         runtime.spawn(async move {
             // A newer record may have replaced it, and is none of the reader's business.
-            if let Ok(Some(stored)) = ledger.lookup(&key).await {
-                if stored.record.parts_id() == Some(&id) {
-                    ledger.forget(key);
-                }
+            if let Ok(Some(stored)) = ledger.lookup(&key).await
+                && stored.record.parts_id() == Some(&id)
+            {
+                ledger.forget(key);
             }
             drop(busy);
         });

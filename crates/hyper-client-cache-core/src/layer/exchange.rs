@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body::Body;
+use tokio::time::{Instant, timeout_at};
 
 use super::Engine;
 use super::body::{CacheBody, Upstream};
@@ -36,9 +37,15 @@ pub(super) struct Ticket {
     pub(super) found: Found,
     /// How many flights [had landed](super::flight::Flights::landed) before the look-up.
     pub(super) landed: u64,
+    /// When the caller gives up.
+    pub(super) deadline: Option<Instant>,
 }
 
 impl Ticket {
+    fn is_late(&self) -> bool {
+        self.deadline.is_some_and(|deadline| deadline <= Instant::now())
+    }
+
     /// Whether another's answer will do: not for who insists on the origin's own.
     fn may_join(&self) -> bool {
         self.lookup.read && self.lookup.write && self.lookup.mode == Mode::Default && !self.lookup.directives.no_cache
@@ -105,14 +112,16 @@ where
                 return ask(engine, inner, request, ticket, Some(leader), group, generation).await;
             }
         };
-        match tokio::time::timeout(engine.flight_timeout, waiter.verdict()).await {
+        let patience = [ticket.deadline, Instant::now().checked_add(engine.flight_timeout)];
+        match within(patience.into_iter().flatten().min(), waiter.verdict()).await {
+            None if ticket.is_late() => return engine.stale_instead(&ticket).ok_or_else(too_late),
             // The leader hangs: go alone (case 199).
-            Err(_) => break,
-            Ok(Err(leader)) => {
+            None => break,
+            Some(Err(leader)) => {
                 drop(waiter);
                 return ask(engine, inner, request, ticket, Some(leader), group, generation).await;
             }
-            Ok(Ok(Verdict::Shared(answer))) => {
+            Some(Ok(Verdict::Shared(answer))) => {
                 if engine.selects(&answer.selecting, request.headers()) {
                     if !engine.may_share(&answer, &ticket.lookup) {
                         break;
@@ -133,7 +142,7 @@ where
                 let variant = key::variant(&flight_key, &engine.selecting(&names, request.headers()));
                 flight_key = variant;
             }
-            Ok(Ok(Verdict::Stored(stored))) => {
+            Some(Ok(Verdict::Stored(stored))) => {
                 if let Some(Judgement::Fresh) = engine.accept(&stored, Asked::of(&request), &ticket.lookup) {
                     return Ok(engine.serve(&stored, Outcome::Coalesced, Reason::LeaderAnswer, engine.clock.now()));
                 }
@@ -142,8 +151,8 @@ where
                     return Ok(response);
                 }
             }
-            Ok(Ok(Verdict::Alone)) => break,
-            Ok(Ok(Verdict::Failed(error))) => match engine.stale_instead(&ticket) {
+            Some(Ok(Verdict::Alone)) => break,
+            Some(Ok(Verdict::Failed(error))) => match engine.stale_instead(&ticket) {
                 Some(response) => return Ok(response),
                 // The leader served something stale where this request may not.
                 None if error.kind() == ErrorKind::Status => break,
@@ -176,9 +185,11 @@ where
         let stale = ticket.found.selected.as_ref().and_then(|stored| stored.record.as_response());
         let conditional = stale.is_some_and(|record| policy::add_validators(record, outgoing.headers_mut()));
         let requested_at = engine.clock.now();
-        let response = match inner.send(outgoing).await {
-            Ok(response) => response,
-            Err(error) => {
+        let response = match within(ticket.deadline, inner.send(outgoing)).await {
+            Some(Ok(response)) => response,
+            // Others may have more time: whoever waits takes over.
+            None => return engine.stale_instead(&ticket).ok_or_else(too_late),
+            Some(Err(error)) => {
                 land(leader, Verdict::Failed(error.clone()));
                 return engine.stale_instead(&ticket).ok_or(error);
             }
@@ -244,6 +255,18 @@ where
             Err(reason) => engine.hand_on(&parts, response, ticket, reason, leader),
         });
     }
+}
+
+/// What `future` comes to; `None` where that takes until `deadline`.
+async fn within<F: Future>(deadline: Option<Instant>, future: F) -> Option<F::Output> {
+    match deadline {
+        Some(deadline) => timeout_at(deadline, future).await.ok(),
+        None => Some(future.await),
+    }
+}
+
+fn too_late() -> Error {
+    Error::new(ErrorKind::Timeout, "the request as a whole")
 }
 
 fn land(leader: Option<Leader>, verdict: Verdict) {

@@ -1,11 +1,12 @@
 //! What is stored for a request: one read for a URL that does not vary, two for one that does.
 
-use http::{HeaderMap, Method, Request, Uri};
+use http::{HeaderMap, Method, Request, Response, Uri};
 
 use super::Engine;
+use super::body::CacheBody;
 use crate::cache::{Record, Selecting, Stored, Variants};
-use crate::key;
-use crate::policy::{self, Judgement, Lookup, Reason};
+use crate::key::{self, Partition};
+use crate::policy::{self, Judgement, Lookup, Outcome, Reason};
 use crate::storage::CacheKey;
 
 /// What a look-up needs to see of a request: its head. (A reference to the whole would ask of a body that it can be
@@ -85,6 +86,21 @@ impl Engine {
             Record::Variants(_) => Box::pin(self.find_variant(request, stored, lookup)).await,
             Record::Group(_) => self.mismatch(primary),
         }
+    }
+
+    /// The answer to a HEAD that a stored GET is, while that is fresh (RFC 9110 section 9.3.2).
+    pub(super) async fn head_of_get(
+        &self,
+        request: Asked<'_>,
+        partition: Option<&Partition>,
+        lookup: &Lookup,
+    ) -> Option<Response<CacheBody>> {
+        let get = Method::GET;
+        let primary = key::primary(&get, request.uri, partition);
+        let found = self.find(Asked { method: &get, ..request }, primary, lookup).await;
+        let stored = found.selected.filter(|_| found.judgement == Judgement::Fresh)?;
+        let response = self.serve(&stored, Outcome::Hit, Reason::Fresh, self.clock.now());
+        Some(response.map(|_| CacheBody::empty()))
     }
 
     /// The first variant that may be served at once, else the newest that the request selects.

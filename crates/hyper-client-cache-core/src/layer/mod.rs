@@ -209,8 +209,17 @@ struct Engine {
 }
 
 impl Engine {
-    /// Counts, logs and attaches what was decided: the same value everywhere.
+    /// Attaches what was decided, for the caller and for [`count`](Self::count).
     fn explain(&self, info: CacheInfo, response: &mut http::Response<CacheBody>) {
+        if let Some(name) = &self.cache_status {
+            response.headers_mut().append("cache-status", info.cache_status(name));
+        }
+        response.extensions_mut().insert(info);
+    }
+
+    /// Counts and logs what was decided about a request: the same value that the caller is given.
+    fn count(&self, response: &http::Response<CacheBody>) {
+        let Some(info) = response.extensions().get::<CacheInfo>() else { return };
         let counters = &self.ledger.counters;
         match info.outcome {
             Outcome::Hit => &counters.hits,
@@ -232,9 +241,5 @@ impl Engine {
             status = response.status().as_u16(),
             "cache"
         );
-        if let Some(name) = &self.cache_status {
-            response.headers_mut().append("cache-status", info.cache_status(name));
-        }
-        response.extensions_mut().insert(info);
     }
 }

@@ -6,9 +6,10 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_core::future::BoxFuture;
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body;
 use http_body_util::BodyExt;
+use tokio::time::Instant;
 use tower_service::Service;
 
 use super::body::{CacheBody, Upstream};
@@ -92,23 +93,48 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (handle, inner) = (self.handle.clone(), self.inner.clone());
-        Box::pin(async move { run(&handle, inner, request).await })
+        Box::pin(async move { run(&handle, inner, request, None).await })
     }
 }
 
 #[cfg(feature = "client")]
 impl<S> CacheService<S> {
-    /// The same as `call`, without its allocation.
-    pub(crate) async fn run<B>(&self, request: Request<B>) -> Result<Response<CacheBody>, Error>
+    /// The same as `call`, without its allocation. At `deadline` the origin is not waited for any longer.
+    pub(crate) async fn run<B>(
+        &self,
+        request: Request<B>,
+        deadline: Option<Instant>,
+    ) -> Result<Response<CacheBody>, Error>
     where
         S: Origin<B>,
         B: Body + Default + Send + 'static,
     {
-        run(&self.handle, self.inner.clone(), request).await
+        run(&self.handle, self.inner.clone(), request, deadline).await
     }
 }
 
-async fn run<S, B>(handle: &Arc<Handle>, inner: S, request: Request<B>) -> Result<Response<CacheBody>, Error>
+async fn run<S, B>(
+    handle: &Arc<Handle>,
+    inner: S,
+    request: Request<B>,
+    deadline: Option<Instant>,
+) -> Result<Response<CacheBody>, Error>
+where
+    S: Origin<B>,
+    B: Body + Default + Send + 'static,
+{
+    let response = answer(handle, inner, request, deadline).await?;
+    // Here and nowhere else, so that a request counts once and a refresh in the background does not count.
+    handle.engine.count(&response);
+    Ok(response)
+}
+
+async fn answer<S, B>(
+    handle: &Arc<Handle>,
+    inner: S,
+    request: Request<B>,
+    deadline: Option<Instant>,
+) -> Result<Response<CacheBody>, Error>
 where
     S: Origin<B>,
     B: Body + Default + Send + 'static,
@@ -131,6 +157,13 @@ where
     let primary = key::primary(request.method(), request.uri(), partition.as_ref());
     let landed = engine.flights.landed(&primary);
     let found = if lookup.read { engine.find(Asked::of(&request), primary, &lookup).await } else { Found::not_asked() };
+    if *request.method() == Method::HEAD
+        && lookup.read
+        && found.judgement != Judgement::Fresh
+        && let Some(response) = Box::pin(engine.head_of_get(Asked::of(&request), partition.as_ref(), &lookup)).await
+    {
+        return Ok(response);
+    }
 
     // 3. May that be served?
     let mut reason = found.reason;
@@ -145,7 +178,7 @@ where
             Judgement::ServeStale { reason, refresh } => {
                 let response = engine.serve(stored, Outcome::Stale, reason, now);
                 if refresh {
-                    let ticket = Ticket { lookup, per_request, partition, primary, found, landed };
+                    let ticket = Ticket { lookup, per_request, partition, primary, found, landed, deadline: None };
                     handle.refresh(inner, &request, ticket);
                 }
                 return Ok(response);
@@ -158,7 +191,7 @@ where
     }
 
     // 4. Ask the origin, or whoever is asking it already.
-    let ticket = Ticket { lookup, per_request, partition, primary, found: Found { reason, ..found }, landed };
+    let ticket = Ticket { lookup, per_request, partition, primary, found: Found { reason, ..found }, landed, deadline };
     Box::pin(exchange::fetch(engine, inner, request, ticket)).await
 }
 

@@ -23,6 +23,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::{Method, Request};
+use tokio::time::{Instant, timeout_at};
 
 pub use self::body::ResponseBody;
 pub use self::builder::SessionBuilder;
@@ -35,6 +36,9 @@ use crate::cache::{Cache, CacheStats};
 use crate::error::{Error, ErrorKind, Result};
 use crate::layer::{CacheLayer, CacheService};
 use crate::transport::{RequestBody, Transport};
+
+/// How much later than the layer the session gives up: more than a timer's tick, so that the layer comes first.
+const BACKSTOP: Duration = Duration::from_millis(5);
 
 /// An HTTP client that keeps responses and answers from what it kept.
 ///
@@ -164,10 +168,13 @@ impl CachedSession {
         if inner.closed.load(Ordering::Acquire) {
             return Err(Error::new(ErrorKind::Closed, "the session"));
         }
-        let Some(timeout) = timeout else { return inner.redirects.send(self, request).await };
-        let begun = tokio::time::Instant::now();
-        match tokio::time::timeout(timeout, inner.redirects.send(self, request)).await {
-            Ok(response) => Ok(response?.with_deadline(begun.checked_add(timeout))),
+        let Some(deadline) = timeout.and_then(|timeout| Instant::now().checked_add(timeout)) else {
+            return inner.redirects.send(self, request, None).await;
+        };
+        // The layer sees the deadline itself and may answer with what is stale; this is for all else that takes long.
+        let backstop = deadline.checked_add(BACKSTOP).unwrap_or(deadline);
+        match timeout_at(backstop, inner.redirects.send(self, request, Some(deadline))).await {
+            Ok(response) => Ok(response?.with_deadline(deadline)),
             Err(_) => Err(Error::new(ErrorKind::Timeout, "the request as a whole")),
         }
     }

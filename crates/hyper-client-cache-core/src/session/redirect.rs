@@ -4,13 +4,14 @@ use std::fmt;
 
 use http::{HeaderMap, HeaderName, Method, Request, StatusCode, Uri, header};
 use http_body_util::BodyExt;
+use tokio::time::Instant;
 
 use super::request::without_query;
 use super::url::resolve;
 use super::{CachedSession, Response, ResponseBody};
 use crate::error::{Error, ErrorKind, Result};
 use crate::layer::CacheBody;
-use crate::policy::CacheInfo;
+use crate::policy::{CacheInfo, RequestSettings};
 use crate::transport::RequestBody;
 
 /// How much of a redirect's body is read so that the redirect can be stored.
@@ -65,14 +66,19 @@ impl fmt::Debug for Hop {
 }
 
 impl Redirects {
-    pub(super) async fn send(&self, session: &CachedSession, request: Request<RequestBody>) -> Result<Response> {
+    pub(super) async fn send(
+        &self,
+        session: &CachedSession,
+        request: Request<RequestBody>,
+        deadline: Option<Instant>,
+    ) -> Result<Response> {
         let mut history = Vec::new();
         let mut next = request;
         loop {
             let uri = next.uri().clone();
             // What is needed to go on is kept only where that may happen.
             let kept = (self.limit > 0).then(|| Kept::of(&next));
-            let response = session.inner.service.run(next).await?;
+            let response = session.inner.service.run(next, deadline).await?;
             let following = kept.and_then(|kept| kept.follow(&uri, &response));
             let Some(following) = following else {
                 return Ok(Response::new(response.map(ResponseBody::new), uri, history, session.clone()));
@@ -115,7 +121,7 @@ impl Kept {
             return None;
         }
         let location = response.headers().get(header::LOCATION)?;
-        let Self { mut method, mut headers, extensions, body } = self;
+        let Self { mut method, mut headers, mut extensions, body } = self;
         // RFC 9110 sections 15.4.2 to 15.4.4: a 303 is fetched, and a POST that was moved becomes a GET by custom.
         let becomes_get = match status.as_u16() {
             303 => method != Method::HEAD,
@@ -133,6 +139,12 @@ impl Kept {
             if !is_same_origin(uri, &target.uri) {
                 // They do not come back where a later hop returns (case 61).
                 CREDENTIALS.iter().for_each(|name| drop(headers.remove(name)));
+                // What a layer beneath reads from them may be meant for the first origin only (case 60).
+                let settings = extensions.remove::<RequestSettings>();
+                extensions.clear();
+                if let Some(settings) = settings {
+                    extensions.insert(settings);
+                }
             }
             // User information in a `Location` is the other side's choice: it is not sent.
             headers.remove(header::HOST);
@@ -165,6 +177,49 @@ async fn drain(mut body: CacheBody) {
         read = read.saturating_add(frame.data_ref().map_or(0, bytes::Bytes::len));
         if read > MAX_DRAINED {
             return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Clone)]
+    struct Token;
+
+    fn followed(from: &str, to: &str) -> Request<RequestBody> {
+        let mut request = Request::get(from).header("authorization", "canary").header("cookie", "canary");
+        request = request.header("proxy-authorization", "canary").header("x-plain", "1").header("host", "other");
+        let mut request = request.body(RequestBody::default()).unwrap();
+        request.extensions_mut().insert(Token);
+        request.extensions_mut().insert(RequestSettings::default());
+        let answer = http::Response::builder().status(308).header("location", to).body(CacheBody::empty()).unwrap();
+        Kept::of(&request).follow(request.uri(), &answer).unwrap().unwrap()
+    }
+
+    /// Cases 59 and 60: credentials and extensions stay with scheme, host and port.
+    #[test]
+    fn credentials_stay_with_their_origin() {
+        for (from, to, same) in [
+            ("https://host/a", "/b", true),
+            ("https://host/a", "https://HOST:443/b", true),
+            ("http://host:80/a", "http://host/b", true),
+            ("https://host/a", "http://host/b", false),
+            ("http://host/a", "https://host/b", false),
+            ("https://host/a", "https://host:8443/b", false),
+            ("https://host/a", "https://host.example/b", false),
+            ("https://host/a", "//other/b", false),
+            ("https://host/a", "https://user:word@other/b", false),
+        ] {
+            let next = followed(from, to);
+            for name in CREDENTIALS {
+                assert_eq!(next.headers().contains_key(&name), same, "{name}: {from} {to}");
+            }
+            assert_eq!(next.extensions().get::<Token>().is_some(), same, "{from} {to}");
+            assert!(next.extensions().get::<RequestSettings>().is_some());
+            assert!(next.headers().contains_key("x-plain") && !next.headers().contains_key("host"));
+            assert!(!next.uri().to_string().contains('@'));
         }
     }
 }

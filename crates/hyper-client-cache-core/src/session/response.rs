@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use super::request::without_query;
 use super::{CachedSession, Hop, ResponseBody};
 use crate::error::{Error, ErrorKind, Result};
-use crate::policy::CacheInfo;
+use crate::policy::{CacheInfo, Reason};
 use crate::storage::CacheKey;
 
 /// A response, from the origin or from the cache. Its body streams.
@@ -35,8 +35,10 @@ impl Response {
         Self { inner, url, history, session }
     }
 
-    pub(super) fn with_deadline(mut self, deadline: Option<tokio::time::Instant>) -> Self {
-        if let Some(deadline) = deadline {
+    pub(super) fn with_deadline(mut self, deadline: tokio::time::Instant) -> Self {
+        // What is served because the time ran out has none left to be read in.
+        let is_late = self.cache_info().is_some_and(|info| info.reason == Reason::StaleIfError);
+        if !is_late {
             self.inner.body_mut().set_deadline(deadline);
         }
         self

@@ -308,3 +308,19 @@ async fn exchanges_on_their_way_are_not_shared_between_credentials() {
     let ((a, b, nobody), ()) = tokio::join!(all, open);
     assert_eq!([a.text, b.text, nobody.text], ["a", "b", "-"]);
 }
+
+/// Case 63: a chain of stored redirects over the limit is an error, and asks the origin nothing.
+#[tokio::test]
+async fn a_long_chain_of_stored_redirects_ends_in_an_error() {
+    let origin = Origin::start(|request: &Recorded| {
+        let at: u32 = request.path()[1..].parse().unwrap();
+        Answer::redirect(301, &format!("/{}", at + 1)).header("cache-control", "max-age=60")
+    })
+    .await;
+    let (session, _) = session();
+    for _ in 0..2 {
+        let error = session.get(origin.url("/0")).send().await.unwrap_err();
+        assert_eq!(error.kind(), hyper_client_cache_core::ErrorKind::Redirect);
+        assert_eq!(origin.count(), 11, "the first and ten more, once");
+    }
+}

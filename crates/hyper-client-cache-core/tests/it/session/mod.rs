@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper_client_cache_core::CachedSession;
-use hyper_client_cache_core::cache::{Cache, StorageCache};
+use hyper_client_cache_core::cache::StorageCache;
 use hyper_client_cache_core::policy::Outcome;
 use hyper_client_cache_core::session::{Response, SessionBuilder};
 use hyper_client_cache_core::storage::MemoryStorage;

@@ -276,6 +276,47 @@ async fn an_answer_that_grew_old_on_its_way_is_not_shared() {
     assert_eq!(second.text().await.unwrap(), "first, second");
 }
 
+/// Case 168 for those who wait for another's exchange: each has its own time, and who has more goes on.
+#[tokio::test]
+async fn who_runs_out_of_time_takes_nobody_along() {
+    for stale_if_error in [false, true] {
+        let origin = Origin::scripted().await;
+        let gate = Gate::new();
+        let window = if stale_if_error { "max-age=60, stale-if-error=600" } else { "max-age=60" };
+        let answer = |body: &'static str| Answer::ok(body).header("cache-control", window).header("etag", "\"1\"");
+        origin.on("/", [answer("old"), answer("new").after(&gate)]);
+        let (session, clock) = session();
+        let url = origin.url("/");
+        get(&session, &url, &[]).await;
+        clock.advance(2 * MINUTE);
+        let hurried = Duration::from_millis(50);
+        let leader = session.get(&url).timeout(hurried).send();
+        let follower = async {
+            origin.arrived(2).await;
+            session.get(&url).timeout(hurried).send().await
+        };
+        let patient = async {
+            origin.arrived(2).await;
+            get(&session, &url, &[]).await
+        };
+        let both = async {
+            let both = tokio::join!(leader, follower);
+            gate.open();
+            both
+        };
+        let ((leader, follower), patient) = tokio::join!(both, patient);
+        for hurried in [leader, follower] {
+            match (stale_if_error, hurried) {
+                (true, Ok(response)) => assert_eq!(outcome(&response), Outcome::Stale),
+                (false, Err(error)) => assert_eq!(error.kind(), ErrorKind::Timeout),
+                (_, other) => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(patient.text, "new");
+        eventually("all is quiet", || session.layer().in_flight() == 0).await;
+    }
+}
+
 /// A refresh in the background carries no body and the caller's own headers.
 #[tokio::test]
 async fn a_refresh_asks_as_its_caller_did() {
