@@ -45,7 +45,7 @@ impl Totals {
 pub(crate) struct Batch<'a> {
     pub(crate) connection: &'a mut SqliteConnection,
     pub(crate) shared: &'a Shared,
-    /// What the tables held after our last transaction; `None` before the first.
+    /// The most that the tables held after our last transaction; `None` before the first.
     pub(crate) totals: &'a mut Option<Totals>,
     /// Whether rows were removed, so that pages may be given back.
     pub(crate) freed: &'a mut bool,
@@ -80,10 +80,11 @@ impl Batch<'_> {
 
     /// The usual case in one trip to the connection's thread.
     async fn write_at_once(&mut self, table: Table, rows: &[(CacheKey, &NewRow)]) -> Result<()> {
-        let query = bind_rows(table.upsert_and_commit(rows.len()), rows);
-        let found = query.fetch_all(&mut *self.connection).await?;
-        if let Some(row) = found.last() {
-            *self.totals = Some(Totals::of(row)?);
+        bind_rows(table.upsert_and_commit(rows.len()), rows).execute(&mut *self.connection).await?;
+        // At most this much more: exact figures are read where the bound may be near.
+        if let Some(totals) = self.totals {
+            totals.entries = totals.entries.saturating_add(rows.len() as u64);
+            totals.bytes = rows.iter().fold(totals.bytes, |sum, (_, row)| sum.saturating_add(row.len));
         }
         Ok(())
     }

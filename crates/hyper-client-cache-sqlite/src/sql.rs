@@ -109,7 +109,7 @@ impl Texts {
             read: shared(format!("SELECT {row} FROM {name} WHERE key = ?")),
             read_many: Sizes::new(|rows| format!("SELECT {row}, key FROM {name} WHERE key IN ({})", list("?", rows))),
             upsert: Sizes::new(upsert),
-            upsert_and_commit: Sizes::new(|rows| format!("BEGIN IMMEDIATE; {}; {TOTALS}; COMMIT", upsert(rows))),
+            upsert_and_commit: Sizes::new(|rows| format!("BEGIN IMMEDIATE; {}; COMMIT", upsert(rows))),
             delete: Sizes::new(|rows| {
                 format!("DELETE FROM {name} WHERE key IN ({}) RETURNING len, retain_until, key", list("?", rows))
             }),
@@ -171,7 +171,7 @@ impl Table {
         self.texts().upsert.of(rows)
     }
 
-    /// As [`upsert`](Self::upsert), as a whole transaction in one trip to the connection's thread -> totals
+    /// As [`upsert`](Self::upsert), as a whole transaction in one trip to the connection's thread
     pub(crate) fn upsert_and_commit(self, rows: usize) -> SqlStr {
         self.texts().upsert_and_commit.of(rows)
     }

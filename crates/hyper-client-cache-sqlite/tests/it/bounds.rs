@@ -175,7 +175,7 @@ async fn file_and_journal_do_not_grow_without_bound() {
         cache.responses().write(&key(1), entry(20_000 + round)).await.unwrap();
     }
     assert!(len("demo.sqlite") < 1_000_000, "{}", len("demo.sqlite"));
-    assert!(len("demo.sqlite-wal") < 8_000_000, "{}", len("demo.sqlite-wal"));
+    assert!(len("demo.sqlite-wal") < 20_000_000, "{}", len("demo.sqlite-wal"));
     let many = (0..1000).map(|number| (key(number), entry(20_000))).collect();
     cache.responses().write_many(many).await.unwrap();
     cache.responses().clear().await.unwrap();
