@@ -169,6 +169,21 @@ mod permissions {
         child.wait().unwrap();
     }
 
+    /// Case 147: a file that may not be written is read, and nothing is stored.
+    #[tokio::test]
+    async fn a_file_that_may_not_be_written_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("demo.sqlite");
+        cache_at(&path).await;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
+        let cache = SqliteCache::open(&path).await.unwrap();
+        assert!(cache.is_read_only());
+        assert_eq!(cache.responses().read(&key(1)).await.unwrap(), Some(Entry::new("head", "body")));
+        let error = cache.responses().write(&key(2), Entry::new("", "")).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Storage);
+        assert!(error.to_string().contains("reading only"), "{error}");
+    }
+
     #[tokio::test]
     async fn a_database_that_others_could_read_is_restricted() {
         let folder = tempfile::tempdir().unwrap();
