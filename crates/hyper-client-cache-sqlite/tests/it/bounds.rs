@@ -13,6 +13,7 @@ use hyper_client_cache_core::cache::{
 };
 use hyper_client_cache_core::clock::Clock;
 use hyper_client_cache_core::storage::{CacheKey, Entry, Storage};
+use hyper_client_cache_sqlite::sqlx::sqlite::SqliteConnectOptions;
 use hyper_client_cache_sqlite::{ENTRY_OVERHEAD, SqliteCache};
 use hyper_client_cache_testkit::ManualClock;
 
@@ -273,4 +274,37 @@ async fn reading_writes_nothing() {
     let _: Vec<_> = cache.responses().heads().try_collect().await.unwrap();
     cache.responses().size().await.unwrap();
     assert_eq!(version(&mut other).await, before);
+}
+
+/// Case 146: no room left is a transient error; what was stored stays readable, and writing works again after room is
+/// made.
+#[tokio::test]
+async fn a_full_disk_is_a_transient_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("demo.sqlite");
+    // SQLite gives the same error at this limit as where the file system has no room.
+    let options = SqliteConnectOptions::new().pragma("max_page_count", "100");
+    let cache = SqliteCache::builder(&path).connect_options(options).hot_tier(0).open().await.unwrap();
+    let responses = cache.responses();
+    let mut written = 0;
+    let error = loop {
+        match responses.write(&key(written), entry(20_000)).await {
+            Ok(()) => written += 1,
+            Err(error) => break error,
+        }
+        assert!(written < 100);
+    };
+    assert_eq!(error.kind(), ErrorKind::Storage);
+    assert!(error.is_transient());
+    assert!(error.to_string().contains("no space"), "{error}");
+    assert!(written > 3);
+    for number in 0..written {
+        assert_eq!(responses.read(&key(number)).await.unwrap(), Some(entry(20_000)));
+    }
+    assert_eq!(responses.read(&key(written)).await.unwrap(), None);
+    responses.clear().await.unwrap();
+    responses.write(&key(1), entry(20_000)).await.unwrap();
+    assert_eq!(responses.read(&key(1)).await.unwrap(), Some(entry(20_000)));
+    cache.close().await.unwrap();
+    recount(&path).await;
 }
