@@ -21,8 +21,9 @@ use crate::queue::{self, NewRow, Queued, Task};
 use crate::reader::{Readers, Row};
 use crate::schema::Patience;
 use crate::sql::Table;
+use crate::upkeep::Access;
 use crate::uses::Uses;
-use crate::writer::{self, Access};
+use crate::writer;
 
 /// The most bytes that head and body of one entry may have together: 64 MiB.
 ///

@@ -2,26 +2,21 @@
 //!
 //! It ends when every handle is gone or the cache is closed, with what is queued written. While another process holds
 //! the lock it waits in short turns, and fails what has waited for longer than the budget (case 153). A damaged file
-//! is set aside here and nowhere else in this process, so that it happens once (case 141).
+//! is set aside by this task and nobody else in this process, so that it happens once (case 141): see `upkeep`.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use std::{collections::VecDeque, mem};
 
 use hyper_client_cache_core::clock::to_millis;
-use sqlx::Row as _;
-use sqlx::sqlite::{SqliteConnection, SqlitePool};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::batch::{self, Batch, Outcomes, Totals, is_busy};
-use crate::connect::{Conn, FileSource};
 use crate::engine::Shared;
-use crate::error::{Fault, Result, SqliteError};
-use crate::open::{self, Opened};
-use crate::path::{Identity, identity};
-use crate::quarantine;
+use crate::error::{Result, SqliteError};
 use crate::queue::{Queued, Task};
 use crate::sql::Table;
+use crate::upkeep::Access;
 
 /// The most tasks in one transaction.
 const MAX_BATCH: usize = 512;
@@ -31,16 +26,6 @@ const MAX_BATCH_BYTES: u64 = 16 * 1024 * 1024;
 
 /// How often uses are written down while there is something else to write.
 const FOLD_EVERY: Duration = Duration::from_secs(1);
-
-/// The free pages, of 4 KiB, that are left in the file for what is written next.
-const SPARE_PAGES: i64 = 256;
-
-/// How the writer reaches the database.
-#[derive(Debug)]
-pub(crate) enum Access {
-    File { source: Arc<FileSource>, connection: Option<Conn>, identity: Option<Identity> },
-    Pool(SqlitePool),
-}
 
 /// Works until the queue ends.
 pub(crate) async fn run(shared: Arc<Shared>, access: Access, queue: mpsc::Receiver<Queued>) {
@@ -59,14 +44,14 @@ pub(crate) async fn run(shared: Arc<Shared>, access: Access, queue: mpsc::Receiv
     writer.work().await;
 }
 
-struct Writer {
-    shared: Arc<Shared>,
-    access: Access,
+pub(crate) struct Writer {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) access: Access,
     queue: mpsc::Receiver<Queued>,
     /// What the tables held after the last transaction; `None` before the first.
-    totals: Option<Totals>,
+    pub(crate) totals: Option<Totals>,
     /// Whether rows were removed since pages were last given back.
-    freed: bool,
+    pub(crate) freed: bool,
     /// Whether heads may be in memory whose parts are gone from the database.
     orphaned: bool,
     folded: Instant,
@@ -74,7 +59,7 @@ struct Writer {
     sweeps: VecDeque<Sweep>,
     /// Taken from the queue and too large for the transaction that was being put together.
     held_back: Option<Queued>,
-    data_version: Option<i64>,
+    pub(crate) data_version: Option<i64>,
 }
 
 struct Sweep {
@@ -290,89 +275,6 @@ impl Writer {
         }
     }
 
-    /// Whether a fault was one of the file, and there is a sound file now.
-    async fn is_repaired(&mut self, error: &SqliteError) -> bool {
-        match error.fault() {
-            Some(Fault::Corrupt) => self.replace_file(true).await.is_ok(),
-            Some(Fault::Moved) => self.replace_file(false).await.is_ok(),
-            _ => false,
-        }
-    }
-
-    /// Somebody may have removed or replaced the file (case 149): then what is there now is opened.
-    async fn follow_file(&mut self) -> Result<()> {
-        if let Access::File { source, connection, identity: ours } = &self.access
-            && (connection.is_none() || identity(&source.path) != *ours)
-        {
-            self.replace_file(false).await?;
-        }
-        Ok(())
-    }
-
-    /// Lets go of the file, sets it aside where it is `broken`, and opens what is there then, or a new one.
-    async fn replace_file(&mut self, broken: bool) -> Result<()> {
-        let Access::File { source, connection, identity } = &mut self.access else {
-            return Err(SqliteError::Broken);
-        };
-        for idle in self.shared.readers.retire() {
-            idle.close().await;
-        }
-        if let Some(connection) = connection.take() {
-            connection.close().await;
-        }
-        if broken {
-            quarantine::set_aside(&source.path, *identity)?;
-        }
-        match Box::pin(open::open_writable(source)).await? {
-            Opened::Writable { writer, identity: found } => {
-                *connection = Some(writer);
-                *identity = found;
-            }
-            Opened::ReadOnly { .. } => return Err(SqliteError::ReadOnly),
-        }
-        self.totals = None;
-        self.data_version = None;
-        self.shared.forget().await;
-        Ok(())
-    }
-
-    async fn look_for_changes(&mut self) {
-        let at = self.shared.changes.elapsed();
-        let found = async {
-            self.follow_file().await?;
-            let mut held = self.access.connection().await?;
-            let row = sqlx::query("PRAGMA data_version").fetch_one(held.sqlite()).await?;
-            Ok::<i64, SqliteError>(row.try_get(0)?)
-        }
-        .await;
-        // What cannot be asked counts as changed.
-        let version = found.ok();
-        if version.is_none() || (self.data_version.is_some() && version != self.data_version) {
-            self.shared.forget().await;
-        }
-        self.data_version = version;
-        self.shared.changes.looked(at);
-    }
-
-    /// Gives one step of free pages back to the file system; the next step follows when nothing is queued.
-    async fn give_back_pages(&mut self) {
-        let result = async {
-            let mut held = self.access.connection().await?;
-            let connection = held.sqlite();
-            let row = sqlx::query("PRAGMA freelist_count").fetch_one(&mut *connection).await?;
-            let free: i64 = row.try_get(0)?;
-            if free <= SPARE_PAGES {
-                return Ok(false);
-            }
-            sqlx::query("PRAGMA incremental_vacuum(256)").fetch_all(&mut *connection).await?;
-            let row = sqlx::query("PRAGMA freelist_count").fetch_one(&mut *connection).await?;
-            // A database made without incremental vacuum gives nothing back.
-            Ok::<bool, SqliteError>(row.try_get::<i64, _>(0)? < free)
-        }
-        .await;
-        self.freed = result.unwrap_or(false);
-    }
-
     /// Writes what is left, lets go of the file, and refuses what still comes.
     async fn finish(mut self, closing: Option<Reply>) {
         self.queue.close();
@@ -404,30 +306,6 @@ impl Writer {
         while let Ok(queued) = self.next_queued() {
             let outcome = if matches!(queued.task, Task::Close) { Ok(0) } else { Err(SqliteError::Closed) };
             answer(queued.reply, outcome);
-        }
-    }
-}
-
-impl Access {
-    async fn connection(&mut self) -> Result<Held<'_>> {
-        match self {
-            Self::File { connection: Some(connection), .. } => Ok(Held::Own(connection)),
-            Self::File { connection: None, .. } => Err(SqliteError::Closed),
-            Self::Pool(pool) => Ok(Held::Lent(Conn::Lent(pool.acquire().await?))),
-        }
-    }
-}
-
-enum Held<'a> {
-    Own(&'a mut Conn),
-    Lent(Conn),
-}
-
-impl Held<'_> {
-    fn sqlite(&mut self) -> &mut SqliteConnection {
-        match self {
-            Self::Own(connection) => connection.sqlite(),
-            Self::Lent(connection) => connection.sqlite(),
         }
     }
 }
