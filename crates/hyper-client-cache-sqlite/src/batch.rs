@@ -10,11 +10,11 @@ use hyper_client_cache_core::storage::CacheKey;
 use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqliteRow};
 use sqlx::{Row as _, SqlStr, Sqlite};
 
-use crate::engine::Shared;
 use crate::error::{Fault, Result, SqliteError};
 use crate::eviction;
 use crate::plan::{Group, plan};
 use crate::queue::{ENTRY_OVERHEAD, NewRow, Task, body_mark};
+use crate::shared::Shared;
 use crate::sql::{MAX_ROWS, TOTALS, Table, padded};
 
 /// The most bytes in one statement: arguments are copied into the connection.

@@ -15,7 +15,8 @@ use futures_core::stream::BoxStream;
 use hyper_client_cache_core::Result;
 use hyper_client_cache_core::storage::{CacheKey, Entry, FrontGate, MemoryStorage, Storage, StorageInfo, StorageStats};
 
-use crate::engine::{Engine, Shared};
+use crate::engine::Engine;
+use crate::shared::Shared;
 use crate::sql::Table;
 
 /// How old what is known about other processes may be.

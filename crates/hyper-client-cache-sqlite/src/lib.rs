@@ -17,6 +17,7 @@ mod front;
 mod storage;
 
 mod engine;
+mod shared;
 
 mod reader;
 

@@ -12,9 +12,9 @@ use hyper_client_cache_core::clock::to_millis;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::batch::{self, Batch, Outcomes, Totals, is_busy};
-use crate::engine::Shared;
 use crate::error::{Result, SqliteError};
 use crate::queue::{Queued, Task};
+use crate::shared::Shared;
 use crate::sql::Table;
 use crate::upkeep::Access;
 
