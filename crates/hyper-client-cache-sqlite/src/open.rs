@@ -4,6 +4,8 @@
 //! database is refused untouched; only then a writing connection, which looks again, because only it sees what is
 //! still in the journal.
 
+use std::time::Duration;
+
 use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
 
@@ -99,16 +101,27 @@ async fn degrade(source: &FileSource) -> Result<Opened> {
     Ok(opened)
 }
 
+/// How often a file that looks like another program's is looked at again, 20 ms apart, before it is refused.
+const LOOKS: usize = 25;
+
 /// Refuses what is healthy and not ours before anything could change it. What cannot be judged this way, because it
 /// is damaged or being written, is left to the second look.
 async fn peek(source: &FileSource) -> Result<()> {
-    let Ok(mut connection) = source.immutable_reader().await else { return Ok(()) };
-    let verdict = schema::judge(&mut connection).await;
-    Conn::Own(connection).close().await;
-    match verdict {
-        Ok(verdict @ (Verdict::Newer(_) | Verdict::Foreign)) => accept(source, verdict),
-        _ => Ok(()),
+    let mut verdict = Verdict::Ours;
+    for look in 0..LOOKS {
+        if look > 0 {
+            // This connection takes no lock: a cache that somebody is just making may look like a stranger's database.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let Ok(mut connection) = source.immutable_reader().await else { return Ok(()) };
+        let judged = schema::judge(&mut connection).await;
+        Conn::Own(connection).close().await;
+        verdict = match judged {
+            Ok(verdict @ (Verdict::Newer(_) | Verdict::Foreign)) => verdict,
+            _ => return Ok(()),
+        };
     }
+    accept(source, verdict)
 }
 
 async fn open_patiently(source: &FileSource) -> Result<SqliteConnection> {

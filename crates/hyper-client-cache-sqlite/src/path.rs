@@ -207,19 +207,21 @@ fn check_folder(folder: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Makes an empty file that only its owner may use, and does not follow a symbolic link.
+///
+/// It is made under another name and closed before it gets its own: closing a file gives up every lock that this process
+/// holds on it, also those of a connection that has opened it meanwhile.
 fn create_private(path: &Path) -> Result<Found> {
-    let mut options = fs::OpenOptions::new();
-    // `create_new` is O_EXCL, which also does not follow a symbolic link.
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt;
-        options.mode(0o600);
+    let failed = |error| SqliteError::path(path, format!("cannot be made: {error}"));
+    if fs::symlink_metadata(path).is_ok() {
+        return Ok(Found::Existing);
     }
-    match options.open(path) {
-        Ok(_) => Ok(Found::New),
-        Err(error) if error.kind() == IoKind::AlreadyExists => Ok(Found::Existing),
-        Err(error) => Err(SqliteError::path(path, format!("cannot be made: {error}"))),
+    // Its mode is 0600 under any umask.
+    let file = tempfile::Builder::new().prefix(".new-cache-").tempfile_in(path.parent().unwrap_or(Path::new(".")));
+    match file.map_err(failed)?.into_temp_path().persist_noclobber(path) {
+        Ok(()) => Ok(Found::New),
+        Err(error) if error.error.kind() == IoKind::AlreadyExists => Ok(Found::Existing),
+        Err(error) => Err(failed(error.error)),
     }
 }
 

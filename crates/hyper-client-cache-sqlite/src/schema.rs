@@ -70,7 +70,17 @@ pub(crate) async fn check_library(connection: &mut SqliteConnection) -> Result<(
 }
 
 /// Looks at a database without changing it.
+///
+/// In one transaction: somebody may be making it a cache at this moment, and half of that looks like a stranger's.
 pub(crate) async fn judge(connection: &mut SqliteConnection) -> Result<Verdict> {
+    sqlx::query("BEGIN").execute(&mut *connection).await?;
+    let verdict = judge_snapshot(connection).await;
+    // It has changed nothing, so there is nothing to keep.
+    sqlx::query("ROLLBACK").execute(connection).await?;
+    verdict
+}
+
+async fn judge_snapshot(connection: &mut SqliteConnection) -> Result<Verdict> {
     let application: i64 = sqlx::query_scalar("PRAGMA application_id").fetch_one(&mut *connection).await?;
     let version: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut *connection).await?;
     if application == APPLICATION_ID && version > VERSION {
