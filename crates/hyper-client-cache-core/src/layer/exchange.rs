@@ -124,6 +124,8 @@ where
             Some(Ok(Verdict::Shared(answer))) => {
                 if engine.selects(&answer.selecting, request.headers()) {
                     if !engine.may_share(&answer, &ticket.lookup) {
+                        // That one is being stored under the same key: two at once would leave parts of one behind.
+                        ticket.lookup.write = false;
                         break;
                     }
                     if let Some(reader) = answer.reader() {

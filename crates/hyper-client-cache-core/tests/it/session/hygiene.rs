@@ -46,6 +46,20 @@ async fn lines_survive_a_hit_as_they_came() {
     }
 }
 
+/// Case 12: fields that a qualified `no-cache` names reach their own caller and are not stored.
+#[tokio::test]
+async fn fields_that_are_not_to_be_cached_are_not_replayed() {
+    let origin = Origin::scripted().await;
+    let answer = Answer::ok("x").header("cache-control", "max-age=60, no-cache=\" SET-cookie, X-One \"");
+    origin.on("/", answer.header("set-cookie", "id=1").header("x-one", "1").header("x-two", "2"));
+    let (session, _) = session();
+    for (outcome, lines) in [(Outcome::Miss, 1), (Outcome::Hit, 0)] {
+        let seen = get(&session, &origin.url("/"), &[]).await;
+        assert_eq!((seen.outcome(), seen.lines("x-two").len()), (outcome, 1));
+        assert_eq!((seen.lines("set-cookie").len(), seen.lines("x-one").len()), (lines, lines));
+    }
+}
+
 /// Case 66: headers that look like a cache's own are data like any.
 #[tokio::test]
 async fn headers_that_look_like_a_caches_own_mean_nothing() {

@@ -10,7 +10,7 @@ use hyper_client_cache_core::{CachedSession, ErrorKind};
 use hyper_client_cache_testkit::origin::{Answer, Gate, Origin, Recorded};
 use hyper_client_cache_testkit::{FaultyStorage, ManualClock, Op};
 
-use super::{builder, entries, get, see, session};
+use super::{builder, entries, eventually, get, see, session};
 
 /// An origin whose GETs may be stored for a minute; the other methods are answered by `unsafe_answer`.
 async fn origin(unsafe_answer: Answer) -> Origin {
@@ -277,7 +277,7 @@ async fn what_is_on_its_way_to_the_store_is_invalidated_too() {
         assert_eq!(get(&session, &url, &who(caller)).await.outcome(), Outcome::Hit, "{caller}");
     }
     let post = tokio::spawn(session.post(&url).send());
-    origin.arrived(5).await;
+    eventually("the invalidation has begun", || session.stats().invalidated > 0).await;
     faults.release();
     post.await.unwrap().unwrap();
     session.layer().flush().await;
