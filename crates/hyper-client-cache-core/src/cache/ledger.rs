@@ -87,6 +87,10 @@ enum Action {
     /// A new head for a body that stays as it is.
     Refresh {
         stored: Stored,
+        // What was counted before the look-up that found the old head.
+        seen: u64,
+        // Whether another record may have taken its place since.
+        verify: bool,
     },
     Delete,
 }
@@ -98,7 +102,11 @@ impl Action {
         let replaced = Replaced::Unknown;
         match (self, earlier) {
             // The record that a new head belongs to may not be stored yet: then all of it is to be.
-            (Self::Refresh { stored }, Self::Put { limit, .. }) => Self::Put { stored, replaced, limit: *limit },
+            (Self::Refresh { stored, .. }, Self::Put { stored: earlier, limit, .. }) => {
+                let stored = if has_same_body(&stored, earlier) { stored } else { earlier.clone() };
+                Self::Put { stored, replaced, limit: *limit }
+            }
+            (Self::Refresh { stored, seen, .. }, Self::Refresh { .. }) => Self::Refresh { stored, seen, verify: true },
             // Nor does a new head bring back what is to be deleted.
             (Self::Refresh { .. }, Self::Delete) => Self::Delete,
             (Self::Put { mut stored, limit, .. }, earlier) => {
@@ -118,13 +126,14 @@ impl Action {
             Self::Put { stored, replaced: Replaced::Known(_, then), limit } if then != changes => {
                 Self::Put { stored, replaced: Replaced::Unknown, limit }
             }
+            Self::Refresh { stored, seen, .. } => Self::Refresh { stored, seen, verify: seen != changes },
             action => action,
         }
     }
 
     fn record(&self) -> Option<&Arc<Record>> {
         match self {
-            Self::Put { stored, .. } | Self::Refresh { stored } => Some(&stored.record),
+            Self::Put { stored, .. } | Self::Refresh { stored, .. } => Some(&stored.record),
             Self::Delete => None,
         }
     }
@@ -135,7 +144,7 @@ impl Action {
 
     fn bytes(&self) -> usize {
         match self {
-            Self::Put { stored, .. } | Self::Refresh { stored } => stored.body.len().saturating_add(1024),
+            Self::Put { stored, .. } | Self::Refresh { stored, .. } => stored.body.len().saturating_add(1024),
             Self::Delete => 0,
         }
     }
@@ -209,7 +218,7 @@ impl Ledger {
         if self.waiting.load(Ordering::Acquire) != 0 {
             let waiting = self.lock().actions.get(key).map(|waiting| waiting.action.clone());
             match waiting {
-                Some(Action::Put { stored, .. } | Action::Refresh { stored }) => {
+                Some(Action::Put { stored, .. } | Action::Refresh { stored, .. }) => {
                     return Ok(Some(self.with_older_names(key, stored).await));
                 }
                 Some(Action::Delete) => return Ok(None),
@@ -267,9 +276,10 @@ impl Ledger {
     }
 
     /// Accepts a new head for a record whose body stays as it is (after a 304), on the conditions of
-    /// [`store`](Self::store).
-    pub fn refresh(self: &Arc<Self>, key: CacheKey, stored: Stored, generation: Generation) -> bool {
-        self.act(key, Action::Refresh { stored }, Some(generation), None)
+    /// [`store`](Self::store). `seen` is [what was counted](Self::changes) before the record was looked up: where
+    /// another has taken its place since, that one stays.
+    pub fn refresh(self: &Arc<Self>, key: CacheKey, stored: Stored, seen: u64, generation: Generation) -> bool {
+        self.act(key, Action::Refresh { stored, seen, verify: false }, Some(generation), None)
     }
 
     /// Makes what was asked for before now unfit to be stored, for the URL with this group key.
@@ -422,7 +432,13 @@ impl Ledger {
     async fn apply(&self, key: &CacheKey, action: Action) -> Result<()> {
         match action {
             Action::Delete => self.cache.delete(key).await.map(drop),
-            Action::Refresh { stored } => self.cache.refresh(key, stored).await.map(drop),
+            Action::Refresh { stored, verify, .. } => {
+                // The head of a body that another has replaced would hide that one.
+                if verify && !self.cache.get(key).await?.is_some_and(|found| has_same_body(&found, &stored)) {
+                    return Ok(());
+                }
+                self.cache.refresh(key, stored).await.map(drop)
+            }
             Action::Put { stored, replaced, limit } => match &*stored.record {
                 Record::Response(_) => {
                     let replaced = match replaced {
@@ -631,6 +647,11 @@ impl Drop for Room {
         let mut pending = self.ledger.lock();
         pending.bytes = pending.bytes.saturating_sub(self.bytes);
     }
+}
+
+/// Whether a new head of one is one of the other.
+fn has_same_body(one: &Stored, other: &Stored) -> bool {
+    one.record.parts_id() == other.record.parts_id() && one.body == other.body
 }
 
 /// Where a key is counted.

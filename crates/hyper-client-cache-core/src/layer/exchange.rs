@@ -218,7 +218,7 @@ where
                 land(leader, Verdict::Failed(error.clone()));
                 return Err(error);
             };
-            match engine.refreshed(stored, &exchange, generation) {
+            match engine.refreshed(stored, &exchange, ticket.found.selected_changes, generation) {
                 Ok(stored) => {
                     land(leader, Verdict::Stored(stored.clone()));
                     let mut answer = engine.serve(&stored, Outcome::Revalidated, Reason::Revalidated, received_at);
@@ -312,13 +312,19 @@ impl Engine {
     }
 
     /// What a stored response becomes by a 304.
-    fn refreshed(&self, stored: &Stored, exchange: &Admit<'_>, generation: Generation) -> Result<Stored, Reason> {
+    fn refreshed(
+        &self,
+        stored: &Stored,
+        exchange: &Admit<'_>,
+        seen: u64,
+        generation: Generation,
+    ) -> Result<Stored, Reason> {
         let Some(record) = stored.record.as_response() else { return Err(Reason::RecordMismatch) };
         match policy::merge(record, exchange) {
             Merge::Refreshed { record, retain_until, .. } => {
                 let fresh = Stored::new(Record::Response(record), stored.body.clone(), retain_until);
                 if exchange.lookup.write {
-                    self.ledger.refresh(*stored.record.key(), fresh.clone(), generation);
+                    self.ledger.refresh(*stored.record.key(), fresh.clone(), seen, generation);
                 }
                 Ok(fresh)
             }

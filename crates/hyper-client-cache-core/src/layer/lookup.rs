@@ -39,6 +39,8 @@ pub(super) struct Found {
     pub(super) asked: bool,
     /// What the ledger had [counted](crate::cache::ledger::Ledger::changes) for the primary key before.
     pub(super) changes: u64,
+    /// The same for the key of what is selected.
+    pub(super) selected_changes: u64,
 }
 
 impl Found {
@@ -48,7 +50,7 @@ impl Found {
 
     const fn nothing(reason: Reason) -> Self {
         let judgement = Judgement::Unusable(reason);
-        Self { selected: None, judgement, at_primary: None, reason, asked: true, changes: 0 }
+        Self { selected: None, judgement, at_primary: None, reason, asked: true, changes: 0, selected_changes: 0 }
     }
 
     /// The variants that are known of the URL.
@@ -64,7 +66,9 @@ impl Engine {
     /// Looks a request up. A store that fails is a miss.
     pub(super) async fn find(&self, request: Asked<'_>, primary: CacheKey, lookup: &Lookup) -> Found {
         let changes = self.ledger.changes(&primary);
-        Found { changes, ..self.find_at(request, primary, lookup).await }
+        let found = self.find_at(request, primary, lookup).await;
+        let selected_changes = if found.variants().is_some() { found.selected_changes } else { changes };
+        Found { changes, selected_changes, ..found }
     }
 
     async fn find_at(&self, request: Asked<'_>, primary: CacheKey, lookup: &Lookup) -> Found {
@@ -111,6 +115,7 @@ impl Engine {
             if !self.selects(&variant.selecting, request.headers) {
                 continue;
             }
+            let changes = self.ledger.changes(&variant.key);
             let Ok(Some(stored)) = self.read(&variant.key).await else { continue };
             let Some(judgement) = self.accept(&stored, request, lookup) else {
                 self.mismatch(variant.key);
@@ -119,6 +124,7 @@ impl Engine {
             let serves = matches!(judgement, Judgement::Fresh | Judgement::ServeStale { .. });
             if serves || found.selected.is_none() {
                 found.selected = Some(stored);
+                found.selected_changes = changes;
                 found.judgement = judgement;
             }
             if serves {

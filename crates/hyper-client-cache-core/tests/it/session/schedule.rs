@@ -121,10 +121,9 @@ impl World {
                 within(poll_times(request.as_mut(), polls)).await;
             }
             Step::Read(slot, frames) => {
-                if let Some(mut reading) = self.kept.remove(&slot) {
-                    if !reading.read(frames).await {
-                        self.kept.insert(slot, reading);
-                    }
+                let Some(mut reading) = self.kept.remove(&slot) else { return };
+                if !reading.read(frames).await {
+                    self.kept.insert(slot, reading);
                 }
             }
             Step::Finish(slot) => {
