@@ -1,0 +1,200 @@
+//! What becomes of the origin's answer: it is shared and stored while it is read, or handed on as it is.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use http::request::Parts;
+use http::{HeaderMap, Method, Response, StatusCode, header};
+use http_body::Body;
+
+use super::Engine;
+use super::body::{CacheBody, Upstream};
+use super::deposit::Deposit;
+use super::exchange::{Ticket, land};
+use super::flight::{Answer, Leader, Verdict};
+use super::stream::Shared;
+use crate::cache::ledger::{Generation, Replaced};
+use crate::cache::{ResponseRecord, Variant, Variants};
+use crate::key;
+use crate::policy::{self, CacheInfo, Judgement, Lookup, Outcome, Reason, Storing, Terms};
+use crate::storage::CacheKey;
+
+impl Engine {
+    /// Whether the body may be stored as far as its announced length tells.
+    pub(super) fn fits(&self, method: &Method, response: &Response<Upstream>) -> Result<(), Reason> {
+        let Some(len) = announced(method, response.status(), response.headers()) else { return Ok(()) };
+        let over_limit = self.settings.max_body_len.is_some_and(|limit| len > limit);
+        let needs_parts = len > self.inline_limit && self.ledger.cache().bodies().is_none();
+        if over_limit || needs_parts { Err(Reason::TooLarge) } else { Ok(()) }
+    }
+
+    /// Hands a response to the caller while it is stored.
+    #[allow(clippy::too_many_arguments)] // one call, and each is a thing of its own
+    pub(super) fn store(
+        &self,
+        parts: &Parts,
+        response: Response<Upstream>,
+        ticket: Ticket,
+        terms: Terms,
+        leader: Option<Leader>,
+        group: CacheKey,
+        generation: Generation,
+        now: SystemTime,
+    ) -> Response<CacheBody> {
+        let (head, body) = response.into_parts();
+        let Ticket { primary, partition, found, .. } = ticket;
+        let selecting = self.selecting(&terms.vary, &parts.headers);
+        let key = if selecting.is_empty() { primary } else { key::variant(&primary, &selecting) };
+        let mut record =
+            ResponseRecord::new(key, parts.method.clone(), key::shown_url(&parts.uri), head.status, terms.freshness);
+        record.version = head.version;
+        record.headers = terms.headers;
+        record.selecting = selecting;
+        let index = (key != primary).then(|| {
+            let mut index = found.variants().cloned().unwrap_or_else(|| Variants::new(primary, record.url.clone()));
+            index.variants.retain(|variant| variant.key != key);
+            let mut variant = Variant::new(key, record.selecting.clone());
+            variant.retain_until = terms.retain_until;
+            index.variants.push(variant);
+            index
+        });
+        let deposit = Deposit {
+            ledger: self.ledger.clone(),
+            key,
+            record: record.clone(),
+            retain_until: terms.retain_until,
+            replaced: match key == primary && found.asked {
+                true => Replaced::Known(found.at_primary, found.changes),
+                // Looked up when it is replaced: nobody waits for that.
+                false => Replaced::Unknown,
+            },
+            generation,
+            index,
+            max_variants: self.settings.max_variants,
+            group: partition.map(|_| (group, primary)),
+            max_body_len: self.settings.max_body_len,
+            now,
+        };
+        let info = CacheInfo::new(Outcome::Miss, found.reason).with_key(key).with_storing(Storing::Yes);
+        let info = info.with_freshness(&record, now);
+        let body = if body.is_end_stream() {
+            // Nobody may ever poll it.
+            let verdict = match head.headers.contains_key(header::SET_COOKIE) {
+                true => Verdict::Alone,
+                false => Verdict::Stored(deposit.stored(bytes::Bytes::new())),
+            };
+            deposit.inline(bytes::Bytes::new());
+            land(leader, verdict);
+            CacheBody::empty()
+        } else {
+            let announced = announced(&parts.method, head.status, &head.headers);
+            // What sets a cookie is for its own caller only (case 193).
+            let leader = if head.headers.contains_key(header::SET_COOKIE) {
+                land(leader, Verdict::Alone);
+                None
+            } else {
+                leader
+            };
+            self.share(&head, body, announced, record.selecting.clone(), Some(record), Some(deposit), leader)
+        };
+        let mut response = Response::from_parts(head, body);
+        self.explain(info, &mut response);
+        response
+    }
+
+    /// Hands a response on that is not stored.
+    pub(super) fn hand_on(
+        &self,
+        parts: &Parts,
+        response: Response<Upstream>,
+        ticket: Ticket,
+        reason: Reason,
+        leader: Option<Leader>,
+    ) -> Response<CacheBody> {
+        let (head, body) = response.into_parts();
+        if head.status.as_u16() < 400
+            && ticket.lookup.write
+            && let Some(outdated) = &ticket.found.selected
+        {
+            self.ledger.forget(*outdated.record.key());
+        }
+        let info = CacheInfo::new(Outcome::Miss, ticket.found.reason)
+            .with_key(ticket.primary)
+            .with_storing(Storing::No(reason));
+        let names = policy::vary::vary_names(&head.headers);
+        let announced = announced(&parts.method, head.status, &head.headers);
+        // An overloaded origin is not asked again by everyone who waits (case 192), where nothing forbids sharing.
+        let body = match (head.status.is_server_error(), reason, names) {
+            (true, Reason::Status(_) | Reason::NoFreshness, Ok(names))
+                if announced.is_none_or(|len| len <= self.inline_limit)
+                    && !head.headers.contains_key(header::SET_COOKIE) =>
+            {
+                let selecting = self.selecting(&names, &parts.headers);
+                self.share(&head, body, announced, selecting, None, None, leader)
+            }
+            _ => {
+                land(leader, Verdict::Alone);
+                CacheBody::untouched(body)
+            }
+        };
+        let mut response = Response::from_parts(head, body);
+        self.explain(info, &mut response);
+        response
+    }
+
+    /// A reader on a body that others may read too.
+    #[allow(clippy::too_many_arguments)] // as above
+    fn share(
+        &self,
+        head: &http::response::Parts,
+        body: Upstream,
+        announced: Option<u64>,
+        selecting: Vec<crate::cache::Selecting>,
+        record: Option<ResponseRecord>,
+        deposit: Option<Deposit>,
+        leader: Option<Leader>,
+    ) -> CacheBody {
+        let shared = Shared::new(body, announced, self.inline_limit, deposit);
+        // Before anyone else can: while there is a reader, the body is not given up.
+        let Some(reader) = shared.reader() else { return CacheBody::empty() };
+        if let Some(leader) = leader {
+            let mut shown = head.clone();
+            shown.extensions.clear();
+            if let Some(record) = &record {
+                shown.headers = record.header_map();
+            }
+            leader.share(Answer { head: shown, selecting, record, body: Arc::downgrade(&shared) }, &shared);
+        }
+        CacheBody::shared(reader)
+    }
+
+    /// Whether a request may be given an answer that another is reading: as it would be if that were stored already.
+    ///
+    /// Its body may have been on its way for longer than it is fresh.
+    pub(super) fn may_share(&self, answer: &Answer, lookup: &Lookup) -> bool {
+        answer
+            .record
+            .as_ref()
+            .is_none_or(|record| policy::judge(lookup, record, self.clock.now(), &self.settings) == Judgement::Fresh)
+    }
+
+    /// Another's answer for this request too.
+    pub(super) fn coalesced(&self, answer: &Answer, body: CacheBody) -> Response<CacheBody> {
+        let mut response = Response::from_parts(answer.head.clone(), body);
+        let info = CacheInfo::new(Outcome::Coalesced, Reason::LeaderAnswer);
+        let info = match &answer.record {
+            Some(record) => info.with_key(record.key).with_freshness(record, self.clock.now()),
+            None => info,
+        };
+        self.explain(info, &mut response);
+        response
+    }
+}
+
+/// How many bytes of body a response announces; `None` where it has none by definition or does not say.
+fn announced(method: &Method, status: StatusCode, headers: &HeaderMap) -> Option<u64> {
+    if method == Method::HEAD || matches!(status.as_u16(), 204 | 304) {
+        return None;
+    }
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
+}
