@@ -8,6 +8,11 @@
 //! A key has at most one job at a time that talks to the store; a newer action on the same key replaces one that
 //! has not begun, and follows one that has. So the order of actions on a key is kept, and a slow store costs one
 //! action per key, not one per request.
+//!
+//! `action` is what may be done to a key, `job` how it is done.
+
+mod action;
+mod job;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
@@ -20,7 +25,10 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
 
-use super::record::{Record, Variants};
+pub use self::action::Replaced;
+use self::action::{Action, united};
+use self::job::Job;
+use super::record::Record;
 use super::stats::{CacheStats, Counters};
 use super::{Cache, Stored};
 use crate::clock::Clock;
@@ -33,14 +41,8 @@ const MAX_WAITING_BYTES: usize = 64 * 1024 * 1024;
 /// How many unconfirmed deletions are remembered.
 const MAX_TOMBSTONES: usize = 4096;
 
-/// When an unconfirmed deletion is tried again.
-const RETRIES: [Duration; 3] = [Duration::from_millis(100), Duration::from_millis(400), Duration::from_millis(1600)];
-
 /// How long an invalidation waits for the store before the response goes on; the deletion itself goes on too.
 const INVALIDATION_PATIENCE: Duration = Duration::from_secs(1);
-
-/// The most keys that a group lists; the oldest go first.
-const MAX_GROUP: usize = 1024;
 
 /// The knowledge about one cache that its users in this process share.
 pub struct Ledger {
@@ -75,90 +77,6 @@ struct Waiting {
     // Records whose bodies are in parts and that may never reach the store, or leave it without its knowing: their
     // parts are removed once the newest action is done.
     superseded: Vec<Arc<Record>>,
-}
-
-#[derive(Clone)]
-enum Action {
-    Put {
-        stored: Stored,
-        replaced: Replaced,
-        limit: usize,
-    },
-    /// A new head for a body that stays as it is.
-    Refresh {
-        stored: Stored,
-        // What was counted before the look-up that found the old head.
-        seen: u64,
-        // Whether another record may have taken its place since.
-        verify: bool,
-    },
-    Delete,
-}
-
-impl Action {
-    /// What this becomes where `earlier` may or may not have been carried out.
-    fn after(self, earlier: &Self) -> Self {
-        // What a look-up has found is no longer what is there.
-        let replaced = Replaced::Unknown;
-        match (self, earlier) {
-            // The record that a new head belongs to may not be stored yet: then all of it is to be.
-            (Self::Refresh { stored, .. }, Self::Put { stored: earlier, limit, .. }) => {
-                let stored = if has_same_body(&stored, earlier) { stored } else { earlier.clone() };
-                Self::Put { stored, replaced, limit: *limit }
-            }
-            (Self::Refresh { stored, seen, .. }, Self::Refresh { .. }) => Self::Refresh { stored, seen, verify: true },
-            // Nor does a new head bring back what is to be deleted.
-            (Self::Refresh { .. }, Self::Delete) => Self::Delete,
-            (Self::Put { mut stored, limit, .. }, earlier) => {
-                // Two variants that were fetched at once: the index names both.
-                if let Some(both) = earlier.record().and_then(|earlier| united(&stored.record, earlier)) {
-                    stored.record = Arc::new(both);
-                }
-                Self::Put { stored, replaced, limit }
-            }
-            (action, _) => action,
-        }
-    }
-
-    /// The same, without the knowledge that is out of date by now.
-    fn if_current(self, changes: u64) -> Self {
-        match self {
-            Self::Put { stored, replaced: Replaced::Known(_, then), limit } if then != changes => {
-                Self::Put { stored, replaced: Replaced::Unknown, limit }
-            }
-            Self::Refresh { stored, seen, .. } => Self::Refresh { stored, seen, verify: seen != changes },
-            action => action,
-        }
-    }
-
-    fn record(&self) -> Option<&Arc<Record>> {
-        match self {
-            Self::Put { stored, .. } | Self::Refresh { stored, .. } => Some(&stored.record),
-            Self::Delete => None,
-        }
-    }
-
-    fn parts_id(&self) -> Option<&str> {
-        self.record()?.parts_id()
-    }
-
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Put { stored, .. } | Self::Refresh { stored, .. } => stored.body.len().saturating_add(1024),
-            Self::Delete => 0,
-        }
-    }
-}
-
-/// What a record takes the place of: parts of its body and a redirect are removed with it.
-#[derive(Clone, Debug)]
-#[allow(clippy::exhaustive_enums)] // there is no third
-pub enum Replaced {
-    /// What a look-up has found, and [what was counted](Ledger::changes) before it. Where the count has moved on, this
-    /// is the same as `Unknown`.
-    Known(Option<Stored>, u64),
-    /// It is looked up when it is replaced.
-    Unknown,
 }
 
 /// A moment in a URL's history: what was asked for before an invalidation may not be stored after it (case 56).
@@ -429,67 +347,6 @@ impl Ledger {
         }
     }
 
-    async fn apply(&self, key: &CacheKey, action: Action) -> Result<()> {
-        match action {
-            Action::Delete => self.cache.delete(key).await.map(drop),
-            Action::Refresh { stored, verify, .. } => {
-                // The head of a body that another has replaced would hide that one.
-                if verify && !self.cache.get(key).await?.is_some_and(|found| has_same_body(&found, &stored)) {
-                    return Ok(());
-                }
-                self.cache.refresh(key, stored).await.map(drop)
-            }
-            Action::Put { stored, replaced, limit } => match &*stored.record {
-                Record::Response(_) => {
-                    let replaced = match replaced {
-                        Replaced::Known(replaced, _) => replaced,
-                        Replaced::Unknown => self.cache.get(key).await?,
-                    };
-                    self.cache.put(key, stored, replaced.as_ref()).await?;
-                    match replaced.as_ref().map(|old| &*old.record) {
-                        Some(Record::Variants(index)) => {
-                            let keys: Vec<_> = index.variants.iter().map(|variant| variant.key).collect();
-                            self.cache.delete_many(&keys).await.map(drop)
-                        }
-                        _ => Ok(()),
-                    }
-                }
-                Record::Variants(ours) => self.put_index(key, ours, limit).await,
-                Record::Group(ours) => {
-                    let mut merged = ours.clone();
-                    if let Some(Record::Group(theirs)) = self.cache.get(key).await?.as_ref().map(|old| &*old.record) {
-                        merged.add_older(theirs);
-                    }
-                    let surplus = merged.members.len().saturating_sub(MAX_GROUP);
-                    let dropped: Vec<_> = merged.members.drain(..surplus).collect();
-                    self.cache.put(key, Stored::new(Record::Group(merged), bytes::Bytes::new(), None), None).await?;
-                    self.cache.delete_many(&dropped).await.map(drop)
-                }
-            },
-        }
-    }
-
-    async fn put_index(&self, key: &CacheKey, ours: &Variants, limit: usize) -> Result<()> {
-        let now = self.clock.now();
-        let old = self.cache.get(key).await?;
-        let mut merged = ours.clone();
-        if let Some(Record::Variants(theirs)) = old.as_ref().map(|old| &*old.record) {
-            merged.add_older(theirs);
-        }
-        merged.variants.retain(|variant| variant.retain_until.is_none_or(|deadline| deadline > now));
-        let surplus = merged.variants.len().saturating_sub(limit);
-        let dropped: Vec<_> = merged.variants.drain(..surplus).map(|variant| variant.key).collect();
-        let deadlines: Option<Vec<_>> = merged.variants.iter().map(|variant| variant.retain_until).collect();
-        let retain_until = deadlines.and_then(|all| all.into_iter().max());
-        self.cache
-            .put(key, Stored::new(Record::Variants(merged), bytes::Bytes::new(), retain_until), old.as_ref())
-            .await?;
-        if !dropped.is_empty() {
-            self.cache.delete_many(&dropped).await?;
-        }
-        Ok(())
-    }
-
     /// Ends the job of `key`: its action is done, or taken back.
     fn remove(&self, mut pending: MutexGuard<'_, Pending>, key: &CacheKey) {
         let waiting = pending.actions.remove(key);
@@ -524,106 +381,6 @@ impl Drop for Ledger {
     }
 }
 
-/// The one job of a key. Dropped before its end (the runtime shuts down), it takes its action back.
-struct Job {
-    ledger: Arc<Ledger>,
-    key: CacheKey,
-    over: bool,
-}
-
-impl Job {
-    async fn run(mut self) {
-        let mut tries = RETRIES.iter();
-        while let Some((action, number, superseded)) = self.newest() {
-            let is_delete = matches!(action, Action::Delete);
-            let result = self.ledger.apply(&self.key, action).await;
-            for record in superseded.iter().filter(|_| result.is_ok()) {
-                if let Err(error) = self.ledger.cache.delete_parts(record).await {
-                    // Orphans, which `delete_expired` collects.
-                    tracing::debug!(key = %self.key, %error, "parts of a superseded record stay");
-                }
-            }
-            match (&result, is_delete) {
-                (Ok(()), false) => self.ledger.counters.stored.add(),
-                (Ok(()), true) => {}
-                (Err(error), false) => {
-                    tracing::debug!(key = %self.key, %error, "not stored");
-                    self.ledger.counters.store_failed.add();
-                }
-                (Err(error), true) => {
-                    tracing::warn!(key = %self.key, %error, "a deletion is not confirmed");
-                    self.ledger.counters.invalidate_failed.add();
-                }
-            }
-            let keep = is_delete && result.is_err();
-            if keep {
-                self.confirm();
-                if let Some(delay) = tries.next() {
-                    tokio::time::sleep(*delay).await;
-                    continue;
-                }
-            }
-            if self.finish(number, keep) {
-                return;
-            }
-        }
-    }
-
-    fn newest(&self) -> Option<(Action, u64, Vec<Arc<Record>>)> {
-        let mut pending = self.ledger.lock();
-        let waiting = pending.actions.get_mut(&self.key)?;
-        Some((waiting.action.clone(), waiting.number, std::mem::take(&mut waiting.superseded)))
-    }
-
-    /// Tells those who wait that the store has answered.
-    fn confirm(&self) {
-        let done = self.ledger.lock().actions.get_mut(&self.key).map(|waiting| std::mem::take(&mut waiting.done));
-        for done in done.into_iter().flatten() {
-            let _ = done.send(());
-        }
-    }
-
-    /// Ends the job, unless a newer action came meanwhile. A deletion that failed for good is kept as a tombstone.
-    fn finish(&mut self, number: u64, keep: bool) -> bool {
-        self.over = true;
-        let ledger = &self.ledger;
-        let mut pending = ledger.lock();
-        match pending.actions.get_mut(&self.key) {
-            Some(waiting) if waiting.number != number => {
-                self.over = false;
-                return false;
-            }
-            Some(waiting) if keep => waiting.running = false,
-            // Under the same lock as the comparison: an action that comes in between would be lost.
-            _ => {
-                ledger.remove(pending, &self.key);
-                return true;
-            }
-        }
-        pending.running = pending.running.saturating_sub(1);
-        pending.tombstones = pending.tombstones.saturating_add(1);
-        if pending.tombstones > MAX_TOMBSTONES {
-            let oldest = pending.actions.iter().find(|(_, waiting)| !waiting.running).map(|(key, _)| *key);
-            if let Some(oldest) = oldest {
-                pending.actions.remove(&oldest);
-                pending.tombstones = pending.tombstones.saturating_sub(1);
-                ledger.waiting.store(pending.actions.len(), Ordering::Release);
-            }
-        }
-        drop(pending);
-        ledger.quiet.notify_waiters();
-        true
-    }
-}
-
-impl Drop for Job {
-    fn drop(&mut self) {
-        if !self.over {
-            self.ledger.remove(self.ledger.lock(), &self.key);
-        }
-    }
-}
-
 /// Something on its way to the store that [`Ledger::flush`] waits for.
 pub(crate) struct Busy(Arc<Ledger>);
 
@@ -649,29 +406,7 @@ impl Drop for Room {
     }
 }
 
-/// Whether a new head of one is one of the other.
-fn has_same_body(one: &Stored, other: &Stored) -> bool {
-    one.record.parts_id() == other.record.parts_id() && one.body == other.body
-}
-
 /// Where a key is counted.
 fn slot(key: &CacheKey) -> usize {
     key.as_bytes().iter().take(8).fold(0_usize, |sum, byte| sum.wrapping_mul(31) ^ usize::from(*byte)) % 1024
-}
-
-/// Both indexes or groups as one; `None` where they are not of one kind.
-fn united(newer: &Record, older: &Record) -> Option<Record> {
-    match (newer, older) {
-        (Record::Variants(newer), Record::Variants(older)) => {
-            let mut both = newer.clone();
-            both.add_older(older);
-            Some(Record::Variants(both))
-        }
-        (Record::Group(newer), Record::Group(older)) => {
-            let mut both = newer.clone();
-            both.add_older(older);
-            Some(Record::Group(both))
-        }
-        _ => None,
-    }
 }
