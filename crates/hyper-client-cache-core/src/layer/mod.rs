@@ -36,6 +36,8 @@ mod flight;
 
 mod stream;
 
+mod wakers;
+
 mod spool;
 
 mod deposit;

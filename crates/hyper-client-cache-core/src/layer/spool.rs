@@ -22,7 +22,8 @@ use twox_hash::XxHash3_64;
 
 use super::deposit::Deposit;
 use super::flight::Landing;
-use super::stream::{Shared, Wakers};
+use super::stream::Shared;
+use super::wakers::Wakers;
 use crate::cache::ledger::{Busy, Ledger, Room};
 use crate::cache::{BodyPlace, parts};
 use crate::storage::CacheKey;

@@ -14,7 +14,7 @@
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -23,6 +23,7 @@ use super::body::Upstream;
 use super::deposit::Deposit;
 use super::flight::Landing;
 use super::spool::{PartRead, Spool};
+use super::wakers::Wakers;
 use crate::error::{Error, ErrorKind};
 
 /// How much of a spooled body stays in memory for readers who are close together.
@@ -89,9 +90,7 @@ impl Shared {
             *place = Some(landing);
         }
     }
-}
 
-impl Shared {
     pub(super) fn wakers(&self) -> &Arc<Wakers> {
         &self.wakers
     }
@@ -251,9 +250,7 @@ impl Core {
             Keep::Nothing => After::Nothing,
         }
     }
-}
 
-impl Core {
     /// Lets go of what nobody needs in memory any more.
     fn trim(&mut self) {
         if matches!(self.keep, Keep::Whole { .. }) {
@@ -364,13 +361,7 @@ impl Reader {
         core.trim();
         Poll::Ready(Some(Ok(Frame::data(bytes))))
     }
-}
 
-fn gone() -> Error {
-    Error::new(ErrorKind::Body, "a part that was spooled is gone")
-}
-
-impl Reader {
     pub(super) fn size_hint(&self) -> SizeHint {
         let core = self.shared.lock();
         if let (Some(Ok(())), end) = (&core.outcome, core.end) {
@@ -420,47 +411,6 @@ impl Drop for Reader {
     }
 }
 
-/// Wakes every reader: the origin's body remembers only who polled it last, and that one may be gone.
-///
-/// By the reader's number and not by the waker's identity: two readers in one task have the same waker, and each must
-/// be woken for the other.
-#[derive(Default)]
-pub(super) struct Wakers(Mutex<Vec<(u64, Waker)>>);
-
-impl Wakers {
-    fn register(&self, reader: u64, waker: &Waker) {
-        let mut list = self.lock();
-        match list.iter_mut().find(|(other, _)| *other == reader) {
-            Some((_, old)) => old.clone_from(waker),
-            None => list.push((reader, waker.clone())),
-        }
-    }
-
-    fn forget(&self, reader: u64) {
-        self.lock().retain(|(other, _)| *other != reader);
-    }
-
-    pub(super) fn wake_all(&self) {
-        let list = std::mem::take(&mut *self.lock());
-        list.into_iter().for_each(|(_, waker)| waker.wake());
-    }
-
-    fn wake_others(&self, me: u64) {
-        let list = std::mem::take(&mut *self.lock());
-        list.into_iter().filter(|(reader, _)| *reader != me).for_each(|(_, waker)| waker.wake());
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<(u64, Waker)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Wake for Wakers {
-    fn wake(self: Arc<Self>) {
-        self.wake_all();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.wake_all();
-    }
+fn gone() -> Error {
+    Error::new(ErrorKind::Body, "a part that was spooled is gone")
 }
