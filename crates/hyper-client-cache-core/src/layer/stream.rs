@@ -43,6 +43,8 @@ struct Core {
     // The window holds the bytes from `base` to `end`.
     base: u64,
     end: u64,
+    // What the store was given ends here; for a body that is kept whole this says nothing.
+    filed: u64,
     announced: Option<u64>,
     readers: Vec<(u64, u64)>,
     next_reader: u64,
@@ -75,6 +77,7 @@ impl Shared {
             window: VecDeque::new(),
             base: 0,
             end: 0,
+            filed: 0,
             announced,
             readers: Vec::new(),
             next_reader: 0,
@@ -145,13 +148,17 @@ impl After {
 impl Core {
     /// Asks the origin for the next bytes and files them. `Ready` means that something has changed.
     fn drive(&mut self, shared: &Arc<Shared>, cx: &mut Context<'_>) -> Poll<After> {
+        match self.file(shared) {
+            After::Nothing => {}
+            after => return Poll::Ready(after),
+        }
         if let Keep::Spool(spool) = &mut self.keep {
             if spool.poll_room(self.end, cx).is_pending() {
                 return Poll::Pending;
             }
             if spool.has_failed() {
                 // The readers go on without the store.
-                return Poll::Ready(After::Drop(std::mem::replace(&mut self.keep, Keep::Nothing)));
+                return Poll::Ready(self.give_up());
             }
         }
         let Some(upstream) = &mut self.upstream else { return Poll::Ready(After::Nothing) };
@@ -162,9 +169,12 @@ impl Core {
         Poll::Ready(match frame {
             // Trailers are neither stored nor merged into the headers (case 182): a shared body has none.
             Some(Ok(frame)) => match frame.into_data() {
-                Ok(data) if !data.is_empty() => match self.append(data, shared) {
+                Ok(data) if !data.is_empty() => match self.append(data) {
                     // Complete although nobody has asked for the end yet: not every reader does.
-                    After::Nothing if self.is_at_its_end() => self.complete(),
+                    After::Nothing if self.is_at_its_end() => match self.file(shared) {
+                        After::Nothing => self.complete(),
+                        after => after,
+                    },
                     after => after,
                 },
                 _ => After::Nothing,
@@ -173,7 +183,7 @@ impl Core {
                 let error = Error::new(ErrorKind::Body, "the origin's body ended early").with_source(error);
                 self.upstream = None;
                 self.outcome = Some(Err(error));
-                After::Drop(std::mem::replace(&mut self.keep, Keep::Nothing))
+                self.give_up()
             }
             None => self.complete(),
         })
@@ -183,43 +193,46 @@ impl Core {
         self.upstream.as_ref().is_some_and(|upstream| upstream.is_end_stream())
     }
 
-    fn append(&mut self, data: Bytes, shared: &Arc<Shared>) -> After {
+    fn append(&mut self, data: Bytes) -> After {
         self.end = self.end.saturating_add(data.len() as u64);
-        let mut after = After::Nothing;
-        let too_long = self.announced.is_some_and(|announced| self.end > announced);
+        self.window.push_back(data);
+        if self.announced.is_some_and(|announced| self.end > announced) { self.give_up() } else { After::Nothing }
+    }
+
+    /// Gives the store what it has not got yet. Not at once when it comes, because that is a copy, and whoever asked for
+    /// the bytes shall have them first.
+    fn file(&mut self, shared: &Arc<Shared>) -> After {
         match &mut self.keep {
-            Keep::Nothing => {}
-            _ if too_long => after = After::Drop(std::mem::replace(&mut self.keep, Keep::Nothing)),
             Keep::Whole { limit, deposit, landing } if self.end > *limit => {
                 // Over the inline limit: from now on in parts, if the body may be stored so.
                 let spool = deposit.take().and_then(|deposit| Spool::begin(deposit, self.end, landing, shared));
-                match spool {
-                    Some(mut spool) => {
-                        for earlier in &self.window {
-                            spool.push(earlier);
-                        }
-                        spool.push(&data);
-                        self.keep = Keep::Spool(Box::new(spool));
-                    }
-                    None => after = After::Drop(std::mem::replace(&mut self.keep, Keep::Nothing)),
-                }
+                let Some(mut spool) = spool else { return self.give_up() };
+                self.window.iter().for_each(|chunk| spool.push(chunk));
+                self.keep = Keep::Spool(Box::new(spool));
             }
             Keep::Whole { deposit: Some(deposit), .. }
                 if deposit.max_body_len.is_some_and(|limit| self.end > limit) =>
             {
-                after = After::Drop(std::mem::replace(&mut self.keep, Keep::Nothing));
+                return self.give_up();
             }
-            Keep::Whole { .. } => {}
+            Keep::Spool(spool) if !spool.may_hold(self.end) => return self.give_up(),
             Keep::Spool(spool) => {
-                if spool.may_hold(self.end) {
-                    spool.push(&data);
-                } else {
-                    after = After::Drop(std::mem::replace(&mut self.keep, Keep::Nothing));
+                let mut at = self.base;
+                for chunk in &self.window {
+                    if at >= self.filed {
+                        spool.push(chunk);
+                    }
+                    at = at.saturating_add(chunk.len() as u64);
                 }
             }
+            Keep::Whole { .. } | Keep::Nothing => {}
         }
-        self.window.push_back(data);
-        after
+        self.filed = self.end;
+        After::Nothing
+    }
+
+    fn give_up(&mut self) -> After {
+        After::Drop(std::mem::replace(&mut self.keep, Keep::Nothing))
     }
 
     fn complete(&mut self) -> After {
@@ -259,6 +272,9 @@ impl Core {
         let slowest = self.readers.iter().map(|(_, offset)| *offset).min().unwrap_or(self.end);
         while let Some(first) = self.window.front() {
             let after = self.base.saturating_add(first.len() as u64);
+            if after > self.filed && matches!(self.keep, Keep::Spool(_)) {
+                return;
+            }
             // The newest chunk stays however long it is: the reader it was fetched for has not seen it yet.
             let may_stay = self.window.len() == 1 || self.end.saturating_sub(self.base) <= WINDOW;
             if after > slowest && may_stay {

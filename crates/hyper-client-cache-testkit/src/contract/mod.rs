@@ -1,7 +1,8 @@
 //! The contract of a storage and of a cache, as tests that any backend runs.
 //!
-//! A backend says in a [`Harness`] how it is opened and how its bytes can be damaged; [`contract_tests!`] makes one
-//! test of each rule's behaviours, [`run`] runs them all and returns a [`Report`].
+//! A backend says in a [`Harness`] how it is opened and how its bytes can be damaged;
+//! [`contract_tests!`](crate::contract_tests) makes one test of each rule's behaviours, [`run`] runs them all and
+//! returns a [`Report`].
 //! A test that a backend cannot run is skipped with a reason, and a skip fails the run unless it is named; a named one
 //! that was not needed fails too, so the list of exceptions in a backend's tests is always the truth.
 //!

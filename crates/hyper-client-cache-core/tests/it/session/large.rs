@@ -70,7 +70,8 @@ async fn nothing_of_a_large_body_is_visible_before_its_end() {
         received += response.chunk().await.unwrap().unwrap().len() as u64;
     }
     let bodies = session.cache().bodies().unwrap();
-    while bodies.size().await.unwrap() < 4 {
+    // What came last is given to the store when the next bytes are asked for.
+    while bodies.size().await.unwrap() < 2 {
         tokio::task::yield_now().await;
     }
     assert_eq!(session.cache().responses().size().await.unwrap(), 0);
