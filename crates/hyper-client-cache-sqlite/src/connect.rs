@@ -22,8 +22,9 @@ const CHECKPOINT_PAGES: &str = "4000";
 /// The journal's size after a checkpoint, in bytes: a burst of writes does not leave a large file behind.
 const JOURNAL_SIZE_LIMIT: &str = "17825792";
 
-/// The writer's page cache, in KiB (negative means that): inserts are spread over the whole index of keys.
-const WRITER_CACHE: &str = "-8192";
+/// The writer's page cache, in KiB (negative means that): SQLite's own default. A large body that is stored in parts fills
+/// it, so that more would be memory that grows with bodies.
+const WRITER_CACHE: &str = "-2048";
 
 /// Where connections come from.
 #[derive(Clone, Debug)]

@@ -28,8 +28,8 @@ use crate::cache::ledger::{Busy, Ledger, Room};
 use crate::cache::{BodyPlace, parts};
 use crate::storage::CacheKey;
 
-/// How many parts may be on their way to the store.
-const MAX_IN_FLIGHT: usize = 4;
+/// How many parts may be on their way to the store. One more is being put together meanwhile: four in memory.
+const MAX_IN_FLIGHT: usize = 3;
 
 /// How long a body may be held back by the store in any case.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -138,7 +138,7 @@ impl Spool {
     /// Files the next bytes. Copies them once, into the part that is being assembled.
     pub(super) fn push(&mut self, mut data: &[u8]) {
         self.hash.write(data);
-        while !data.is_empty() {
+        while !data.is_empty() && !self.abandoned {
             if self.assembling.capacity() == 0 {
                 self.assembling.reserve(self.part_len);
             }
