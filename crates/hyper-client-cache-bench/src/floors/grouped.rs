@@ -9,7 +9,7 @@ use bytes::Bytes;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::sqlite::{CREATE, UPSERT, encode};
+use super::sqlite::{CREATE, UPSERT, encode, spread_key};
 use crate::Result;
 use crate::measure::stores::{Answer, Store};
 
@@ -45,7 +45,7 @@ impl Store for Grouped {
     async fn put(&self, number: u64, answer: &Answer) -> Result<()> {
         let (stored, acknowledged) = oneshot::channel();
         let (head, body) = (encode(&answer.headers), answer.body.clone());
-        self.queue.send(Row { key: format!("stored-{number}"), head, body, stored })?;
+        self.queue.send(Row { key: spread_key(number), head, body, stored })?;
         Ok(acknowledged.await?)
     }
 }

@@ -24,6 +24,13 @@ pub(crate) const CREATE: &str = "CREATE TABLE IF NOT EXISTS entry \
 pub(crate) const UPSERT: &str = "INSERT INTO entry (key, head, body, retain_until) VALUES (?1, ?2, ?3, ?4) \
      ON CONFLICT (key) DO UPDATE SET head = excluded.head, body = excluded.body, retain_until = excluded.retain_until";
 
+/// A key as a cache has them, the digest of what is asked for: as long, and spread as evenly over the index. With keys in
+/// ascending order the floor would append to an index that a cache has to insert into.
+pub(crate) fn spread_key(number: u64) -> String {
+    use sha2::{Digest, Sha256};
+    Sha256::digest(number.to_be_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// A table of responses by URL.
 pub(crate) struct Sqlite {
     readers: SqlitePool,
@@ -93,7 +100,7 @@ impl Client for Sqlite {
 impl Store for Sqlite {
     async fn put(&self, number: u64, answer: &Answer) -> Result<()> {
         sqlx::query(UPSERT)
-            .bind(format!("stored-{number}"))
+            .bind(spread_key(number))
             .bind(encode(&answer.headers))
             .bind(&*answer.body)
             .bind(None::<i64>)

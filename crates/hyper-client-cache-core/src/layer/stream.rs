@@ -152,6 +152,8 @@ impl Core {
             After::Nothing => {}
             after => return Poll::Ready(after),
         }
+        // Before the origin is asked: the connection reads into the same memory again once nobody holds it.
+        self.trim();
         if let Keep::Spool(spool) = &mut self.keep {
             if spool.poll_room(self.end, cx).is_pending() {
                 return Poll::Pending;
