@@ -158,12 +158,10 @@ impl Engine {
         // Before anyone else can: while there is a reader, the body is not given up.
         let Some(reader) = shared.reader() else { return CacheBody::empty() };
         if let Some(leader) = leader {
-            let mut shown = head.clone();
-            shown.extensions.clear();
-            if let Some(record) = &record {
-                shown.headers = record.header_map();
-            }
-            leader.share(Answer { head: shown, selecting, record, body: Arc::downgrade(&shared) }, &shared);
+            // Most answers have one reader: the others' headers are made when somebody comes.
+            let headers = if record.is_some() { HeaderMap::new() } else { head.headers.clone() };
+            let (status, version, body) = (head.status, head.version, Arc::downgrade(&shared));
+            leader.share(Answer { status, version, headers, selecting, record, body }, &shared);
         }
         CacheBody::shared(reader)
     }
@@ -180,7 +178,13 @@ impl Engine {
 
     /// Another's answer for this request too.
     pub(super) fn coalesced(&self, answer: &Answer, body: CacheBody) -> Response<CacheBody> {
-        let mut response = Response::from_parts(answer.head.clone(), body);
+        let mut response = Response::new(body);
+        *response.status_mut() = answer.status;
+        *response.version_mut() = answer.version;
+        *response.headers_mut() = match &answer.record {
+            Some(record) => record.header_map(),
+            None => answer.headers.clone(),
+        };
         let info = CacheInfo::new(Outcome::Coalesced, Reason::LeaderAnswer);
         let info = match &answer.record {
             Some(record) => info.with_key(record.key).with_freshness(record, self.clock.now()),

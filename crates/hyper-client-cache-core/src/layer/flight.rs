@@ -14,7 +14,7 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use http::response::Parts;
+use http::{HeaderMap, StatusCode, Version};
 use tokio::sync::Notify;
 
 use super::stream::{Reader, Shared};
@@ -129,7 +129,10 @@ pub(super) enum Verdict {
 /// A response as those get it who share it.
 #[derive(Debug)]
 pub(super) struct Answer {
-    pub(super) head: Parts,
+    pub(super) status: StatusCode,
+    pub(super) version: Version,
+    /// The header lines where there is no record, which has them otherwise.
+    pub(super) headers: HeaderMap,
     /// What a request must have to be given this answer (cases 193 and 194).
     pub(super) selecting: Vec<Selecting>,
     /// How it will be stored, if it will.
