@@ -2,12 +2,22 @@
 //!
 //! Read next: `directives`, which is what the two ends of the exchange ask by themselves.
 
-use std::fmt;
-use std::str::FromStr;
-use std::time::{Duration, SystemTime};
+mod expire;
+
+mod request;
+
+mod mode;
+
+mod secret;
+
+use std::time::Duration;
 
 use http::{Method, StatusCode};
 
+pub use self::expire::ExpireAfter;
+pub use self::mode::{CacheControl, Mode};
+pub use self::request::RequestSettings;
+pub use self::secret::Secret;
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::Separation;
 
@@ -199,7 +209,7 @@ impl Settings {
             "`max_body_len` is 0; use `None` for no limit, or `ExpireAfter::DoNotStore`"
         } else if self.partition.as_deref() == Some("") {
             "`partition` is empty; name one, or leave it out"
-        } else if self.secret.0.is_empty() {
+        } else if self.secret.as_bytes().is_empty() {
             "`secret` is empty; give some random bytes, or leave it out"
         } else {
             return Ok(());
@@ -230,185 +240,6 @@ impl Default for Settings {
 /// Whether a response with this status is a whole one, which may be stored as an answer of its own.
 pub(super) fn is_storable(status: StatusCode) -> bool {
     matches!(status.as_u16(), 200..=599) && status != StatusCode::PARTIAL_CONTENT && status != StatusCode::NOT_MODIFIED
-}
-
-/// What one request asks of the cache. Travels in the request's extensions and never reaches the origin.
-///
-/// ```
-/// use std::time::Duration;
-/// use hyper_client_cache_core::policy::{Mode, RequestSettings};
-///
-/// let mut request = http::Request::get("https://example.org/").body(()).unwrap();
-/// request.extensions_mut().insert(RequestSettings::default().expire_after(Duration::from_secs(60)).mode(Mode::NoCache));
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct RequestSettings {
-    /// How long the response is good for where its headers do not say; before the session's. Default: the session's.
-    pub expire_after: Option<ExpireAfter>,
-    /// Whether the lifetime of the settings overrides `Cache-Control` and `Expires` of the response, `no-store`
-    /// included. What a shared cache must not store it still does not. Default: `false`.
-    pub force_ttl: bool,
-    /// How the cache is used. Default: [`Mode::Default`].
-    pub mode: Mode,
-    /// Overrides what the response and the session say about serving stale instead of an error. Default: they decide.
-    pub stale_if_error: Option<Duration>,
-    /// Overrides what the response and the session say about serving stale while refreshing. Default: they decide.
-    pub stale_while_revalidate: Option<Duration>,
-}
-
-impl RequestSettings {
-    /// Sets [`expire_after`](Self::expire_after).
-    #[must_use]
-    pub fn expire_after(mut self, expire_after: impl Into<ExpireAfter>) -> Self {
-        self.expire_after = Some(expire_after.into());
-        self
-    }
-
-    /// Sets [`force_ttl`](Self::force_ttl).
-    #[must_use]
-    pub fn force_ttl(mut self, force_ttl: bool) -> Self {
-        self.force_ttl = force_ttl;
-        self
-    }
-
-    /// Sets [`mode`](Self::mode).
-    #[must_use]
-    pub fn mode(mut self, mode: Mode) -> Self {
-        self.mode = mode;
-        self
-    }
-
-    /// Sets [`stale_if_error`](Self::stale_if_error).
-    #[must_use]
-    pub fn stale_if_error(mut self, window: impl Into<Option<Duration>>) -> Self {
-        self.stale_if_error = window.into();
-        self
-    }
-
-    /// Sets [`stale_while_revalidate`](Self::stale_while_revalidate).
-    #[must_use]
-    pub fn stale_while_revalidate(mut self, window: impl Into<Option<Duration>>) -> Self {
-        self.stale_while_revalidate = window.into();
-        self
-    }
-}
-
-/// Whether what the headers say about caching counts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum CacheControl {
-    /// RFC 9111: requests and responses are obeyed.
-    #[default]
-    Honor,
-    /// The settings alone decide: `Cache-Control`, `Expires` and `Pragma` of requests and responses are ignored,
-    /// `no-store` included. Vary, validators, the rules of status and method, and what a shared cache must not store
-    /// for others still count.
-    Ignore,
-}
-
-/// How long a response is good for, counted from when it was received.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ExpireAfter {
-    /// It is good until it is deleted.
-    #[default]
-    Never,
-    /// For this long.
-    After(Duration),
-    /// Until this moment.
-    At(SystemTime),
-    /// For a tenth of the time since `Last-Modified`, at most a day; not at all without it (RFC 9111 section 4.2.2).
-    Heuristic,
-    /// It is not stored.
-    DoNotStore,
-}
-
-impl From<Duration> for ExpireAfter {
-    fn from(duration: Duration) -> Self {
-        Self::After(duration)
-    }
-}
-
-impl From<SystemTime> for ExpireAfter {
-    fn from(moment: SystemTime) -> Self {
-        Self::At(moment)
-    }
-}
-
-impl FromStr for ExpireAfter {
-    type Err = Error;
-
-    /// Parses an HTTP date in any of the three forms of RFC 9110 section 5.6.7.
-    fn from_str(text: &str) -> Result<Self> {
-        httpdate::parse_http_date(text)
-            .map(Self::At)
-            .map_err(|error| Error::new(ErrorKind::Config, "`expire_after` is no HTTP date").with_source(error))
-    }
-}
-
-/// How one request uses the cache. The names are those of the Fetch standard where it has one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Mode {
-    /// Serve what is fresh, revalidate what is stale, fetch and store what is missing.
-    #[default]
-    Default,
-    /// Neither read nor write.
-    NoStore,
-    /// Do not read; store what comes.
-    Reload,
-    /// Revalidate whatever is stored before it is served.
-    NoCache,
-    /// Serve what is stored however old it is, unless the origin forbade that (`no-cache`, `must-revalidate`); fetch
-    /// what is missing.
-    ForceCache,
-    /// Serve what is stored and may be served without asking the origin; otherwise answer 504. Opens no connection.
-    OnlyIfCached,
-    /// Like [`Default`](Self::Default), but write nothing.
-    ReadOnly,
-}
-
-/// A key for keyed hashes. Shown by neither `Debug` nor anything else.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(Vec<u8>);
-
-impl Secret {
-    /// A secret of these bytes; 32 random ones are a good choice.
-    #[must_use]
-    pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
-        Self(bytes.into())
-    }
-
-    /// The bytes.
-    #[must_use]
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl Default for Secret {
-    fn default() -> Self {
-        Self(b"hyper-client-cache credentials 1".to_vec())
-    }
-}
-
-impl From<&[u8]> for Secret {
-    fn from(bytes: &[u8]) -> Self {
-        Self::new(bytes)
-    }
-}
-
-impl From<Vec<u8>> for Secret {
-    fn from(bytes: Vec<u8>) -> Self {
-        Self(bytes)
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(..)")
-    }
 }
 
 #[cfg(test)]
@@ -444,19 +275,6 @@ mod tests {
             let error = settings.validate().unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Config);
             assert!(error.to_string().contains(name), "{error}");
-        }
-    }
-
-    #[test]
-    fn a_lifetime_may_be_a_duration_a_moment_or_an_http_date() {
-        let moment = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
-        assert_eq!(ExpireAfter::from(Duration::from_secs(5)), ExpireAfter::After(Duration::from_secs(5)));
-        assert_eq!(ExpireAfter::from(moment), ExpireAfter::At(moment));
-        for date in ["Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"] {
-            assert_eq!(date.parse::<ExpireAfter>().unwrap(), ExpireAfter::At(moment), "{date}");
-        }
-        for garbage in ["", "3600", "tomorrow", "Sun, 06 Nov 1994"] {
-            assert_eq!(garbage.parse::<ExpireAfter>().unwrap_err().kind(), ErrorKind::Config);
         }
     }
 
