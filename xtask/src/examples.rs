@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
+use crate::services::{Service, Variable};
 use crate::summary::Summary;
 
 /// Examples that are compiled but not run, and why.
@@ -23,14 +24,26 @@ pub(crate) struct Example {
 }
 
 /// Runs each and adds a row for it; a failing one does not keep the others from running.
-pub(crate) fn run(examples: &[Example], summary: &mut Summary) -> Result<()> {
+///
+/// An example that has the name of a server needs it, and is left out with it.
+pub(crate) fn run(
+    examples: &[Example],
+    without: &[Service],
+    environment: &[Variable],
+    summary: &mut Summary,
+) -> Result<()> {
     for example in examples {
+        if without.iter().any(|service| service.name() == example.name) {
+            println!("\n     Example {} is compiled, not run: its server is left out", example.name);
+            continue;
+        }
         if let Some((_, reason)) = NOT_RUN.iter().find(|(name, _)| *name == example.name) {
             println!("\n     Example {} is compiled, not run: {reason}", example.name);
             continue;
         }
         println!("\n     Example {} of {}", example.name, example.package);
-        let passed = run_one(&mut Command::new(&example.executable), LIMIT)
+        let mut command = Command::new(&example.executable);
+        let passed = run_one(command.envs(environment.iter().cloned()), LIMIT)
             .with_context(|| format!("cannot run {}", example.executable.display()))?;
         summary.add(format!("{} example {}", example.package, example.name), passed);
     }
@@ -81,7 +94,7 @@ mod tests {
     #[test]
     fn an_example_that_cannot_be_started_is_an_error() {
         let missing = Example { package: "a".into(), name: "b".into(), executable: PathBuf::from("/no/such/file") };
-        assert!(run(&[missing], &mut Summary::new([].into())).is_err());
+        assert!(run(&[missing], &[], &[], &mut Summary::new([].into())).is_err());
     }
 
     #[test]
@@ -89,7 +102,15 @@ mod tests {
         let (name, _) = NOT_RUN[0];
         let listed = Example { package: "a".into(), name: name.into(), executable: PathBuf::from("/no/such/file") };
         let mut summary = Summary::new([].into());
-        run(&[listed], &mut summary).unwrap();
+        run(&[listed], &[], &[], &mut summary).unwrap();
+        assert_eq!(summary.total().to_string(), "0 passed, 0 failed, 0 skipped");
+    }
+
+    #[test]
+    fn an_example_whose_server_is_left_out_is_not_run() {
+        let example = Example { package: "a".into(), name: "mongo".into(), executable: PathBuf::from("/no/such/file") };
+        let mut summary = Summary::new([].into());
+        run(&[example], &[Service::Mongo], &[], &mut summary).unwrap();
         assert_eq!(summary.total().to_string(), "0 passed, 0 failed, 0 skipped");
     }
 }

@@ -33,7 +33,8 @@ cargo xtask <task>
   tidy      check the rules that no compiler checks
   ci        everything that a change must pass: format, lints, docs, tidy, licences, feature combinations, tests
   bench     measure, beside floors and peers; arguments are handed on to the bench crate
-  services  up | down | status: the servers that tests need
+  services  up | down | status: the servers that tests need, left running for a developer
+              --without SERVICE     do not start this one (with `up`; may be repeated)
 ";
 
 fn main() -> ExitCode {

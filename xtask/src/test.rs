@@ -1,5 +1,6 @@
 //! `cargo xtask test`: every test of every crate with all features, then the quick examples, then one closing line.
 //!
+//! The servers that the tests need are started before and ended after, also when the run is interrupted.
 //! Only the bench crate is left out, for its peers take longer to compile than everything else together.
 //! [`summary`](crate::summary) adds up, [`examples`](crate::examples) runs the examples.
 
@@ -11,14 +12,16 @@ use anyhow::{Context, Result, bail};
 use lexopt::prelude::*;
 use serde::Deserialize;
 
+use crate::services::{Servers, Service};
 use crate::summary::Summary;
 use crate::workspace::Workspace;
-use crate::{examples, services, sh};
+use crate::{examples, sh};
 
 #[derive(Debug, Default)]
 struct Options {
     packages: Vec<String>,
     allowed_skips: Vec<String>,
+    without: Vec<Service>,
     no_examples: bool,
     /// Handed on to the test binaries.
     rest: Vec<String>,
@@ -32,23 +35,34 @@ pub(crate) fn main(args: Vec<String>) -> Result<()> {
     for name in &options.packages {
         workspace.package(name)?;
     }
+    let left_out = options.left_out(&workspace);
     let mut selection = if options.packages.is_empty() { workspace.all_but_bench() } else { Vec::new() };
     selection.extend(options.packages.iter().flat_map(|name| ["--package", name]));
+    if options.packages.is_empty() {
+        selection.extend(left_out.iter().flat_map(|name| ["--exclude", name]));
+    }
     selection.push("--all-features");
 
+    let mut needed = Service::needed_by(&options.packages);
+    needed.retain(|service| !options.without.contains(service));
+    let servers = Servers::start(&needed)?;
     let built = build(&workspace, &selection)?;
     let mut summary = Summary::new(built.tests);
     let mut command = sh::cargo(&workspace.root, &["test", "--no-fail-fast"]);
-    command.args(&selection).arg("--").args(&options.rest);
+    command.args(&selection).arg("--").args(&options.rest).envs(servers.environment.iter().cloned());
     let status = sh::stream(&mut command, |line| {
         println!("{line}");
         summary.line(line);
     })?;
     summary.close();
     if !options.no_examples {
-        examples::run(&built.examples, &mut summary)?;
+        examples::run(&built.examples, &options.without, &servers.environment, &mut summary)?;
     }
     println!("\nall tests: {:.1} s", started.elapsed().as_secs_f64());
+    drop(servers);
+    for service in &options.without {
+        println!("left out by name: {}, and with it the tests of {}", service.name(), service.package());
+    }
     close(&summary, &options.allowed_skips, status.success())
 }
 
@@ -81,7 +95,7 @@ impl Options {
             match arg {
                 Short('p') | Long("package") => options.packages.push(parser.value()?.string()?),
                 Long("allow-skip") => options.allowed_skips.push(parser.value()?.string()?),
-                Long("without") => services::validate(&parser.value()?.string()?)?,
+                Long("without") => options.without.push(Service::named(&parser.value()?.string()?)?),
                 Long("no-examples") => options.no_examples = true,
                 // What follows `--` comes as values.
                 Value(value) => options.rest.push(value.string()?),
@@ -89,6 +103,12 @@ impl Options {
             }
         }
         Ok(options)
+    }
+
+    /// The crates that cannot be tested without the servers that are left out.
+    fn left_out(&self, workspace: &Workspace) -> Vec<String> {
+        let packages = self.without.iter().map(|service| service.package());
+        packages.filter(|name| workspace.package(name).is_ok()).collect()
     }
 }
 
@@ -170,6 +190,7 @@ mod tests {
         assert_eq!(options.packages, ["one", "two"]);
         assert_eq!(options.allowed_skips, ["x"]);
         assert_eq!(options.rest, ["--exact", "name"]);
+        assert_eq!(Options::parse(words("--without mongo")).unwrap().without, [Service::Mongo]);
         assert!(options.no_examples);
         assert!(Options::parse(words("--no-such")).is_err());
         assert!(Options::parse(words("--without oracle")).is_err());
