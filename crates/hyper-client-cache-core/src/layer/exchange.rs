@@ -54,16 +54,12 @@ pub(super) async fn bypass<S, B>(
     engine: &Arc<Engine>,
     mut inner: S,
     request: Request<B>,
-    per_request: RequestSettings,
     reason: Reason,
 ) -> Result<Response<CacheBody>>
 where
     S: Origin<B>,
     B: Send + 'static,
 {
-    if policy::forbids_origin(request.headers(), &engine.settings, &per_request) {
-        return Ok(engine.offline(reason, None));
-    }
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let partition = key::partition(request.headers(), engine.settings.separation());
     let response = inner.send(request).await?;

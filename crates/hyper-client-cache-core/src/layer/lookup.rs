@@ -1,21 +1,20 @@
 //! What is stored for a request: one read for a URL that does not vary, two for one that does.
 
-use http::{HeaderMap, Method, Request, Response, Uri};
+use http::{HeaderMap, Method, Request, Uri};
 
 use super::Engine;
-use super::body::CacheBody;
 use crate::cache::{Record, Selecting, Stored, Variants};
 use crate::key::{self, Partition};
-use crate::policy::{self, Judgement, Lookup, Outcome, Reason};
+use crate::policy::{self, Judgement, Lookup, Reason};
 use crate::storage::CacheKey;
 
 /// What a look-up needs to see of a request: its head. (A reference to the whole would ask of a body that it can be
 /// shared between threads.)
 #[derive(Clone, Copy)]
 pub(super) struct Asked<'a> {
-    method: &'a Method,
-    uri: &'a Uri,
-    headers: &'a HeaderMap,
+    pub(super) method: &'a Method,
+    pub(super) uri: &'a Uri,
+    pub(super) headers: &'a HeaderMap,
 }
 
 impl<'a> Asked<'a> {
@@ -92,19 +91,17 @@ impl Engine {
         }
     }
 
-    /// The answer to a HEAD that a stored GET is, while that is fresh (RFC 9110 section 9.3.2).
-    pub(super) async fn head_of_get(
+    /// The stored GET that answers a HEAD, while it is fresh (RFC 9110 section 9.3.2).
+    pub(super) async fn get_for_head(
         &self,
         request: Asked<'_>,
         partition: Option<&Partition>,
         lookup: &Lookup,
-    ) -> Option<Response<CacheBody>> {
+    ) -> Option<Stored> {
         let get = Method::GET;
         let primary = key::primary(&get, request.uri, partition);
         let found = self.find(Asked { method: &get, ..request }, primary, lookup).await;
-        let stored = found.selected.filter(|_| found.judgement == Judgement::Fresh)?;
-        let response = self.serve(&stored, Outcome::Hit, Reason::Fresh, self.clock.now());
-        Some(response.map(|_| CacheBody::empty()))
+        found.selected.filter(|_| found.judgement == Judgement::Fresh)
     }
 
     /// The first variant that may be served at once, else the newest that the request selects.

@@ -1,10 +1,11 @@
 //! The engine: a cache around any `tower` service that sends HTTP requests.
 //!
 //! The algorithm reads top to bottom in `service`; each step is in the file of its name:
-//! `lookup` (what is stored for a request), `exchange` (ask the origin, once for all who ask), `answer` (what becomes of
-//! its answer), `flight` (who asks and who waits), `stream` and `spool` (a body that is read and stored at once),
-//! `deposit` (what is stored in the end), `invalidate` (what an unsafe request removes), `refresh` (revalidation in the
-//! background), `body` (what the caller reads), `mend` (what goes on where a part of a stored body is gone).
+//! `route` (what is to be done about a request), `lookup` (what is stored for it), `exchange` (ask the origin, once for
+//! all who ask), `answer` (what becomes of its answer), `flight` (who asks and who waits), `stream` and `spool` (a body
+//! that is read and stored at once), `deposit` (what is stored in the end), `invalidate` (what an unsafe request
+//! removes), `refresh` (revalidation in the background), `body` (what the caller reads), `mend` (what goes on where a
+//! part of a stored body is gone).
 //!
 //! ```
 //! use std::time::Duration;
@@ -25,6 +26,8 @@
 //! ```
 
 mod service;
+
+mod route;
 
 mod lookup;
 

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_core::future::BoxFuture;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body::Body;
 use http_body_util::BodyExt;
 use tokio::time::Instant;
@@ -16,11 +16,11 @@ use super::body::{CacheBody, Upstream};
 use super::exchange::{self, Ticket};
 use super::lookup::{Asked, Found};
 use super::mend::Refetch;
+use super::route::{Past, Route, Step};
 use super::{Engine, Handle};
 use crate::cache::Stored;
 use crate::error::{BoxError, Error, ErrorKind};
-use crate::key;
-use crate::policy::{self, CacheInfo, Judgement, Outcome, Plan, Reason, RequestSettings};
+use crate::policy::{CacheInfo, Outcome, Reason, RequestSettings};
 
 /// A service with a cache before it: answers what it can, asks the inner service for the rest.
 ///
@@ -140,57 +140,38 @@ where
     B: Body + Default + Send + 'static,
 {
     let engine = &handle.engine;
-    let settings = &engine.settings;
     let per_request = request.extensions().get().cloned().unwrap_or_else(RequestSettings::default);
 
     // 1. Is the cache to be used at all?
-    let lookup = match policy::plan(request.method(), request.uri(), request.headers(), settings, &per_request) {
-        Plan::Lookup(lookup) if request.body().is_end_stream() => lookup,
-        Plan::Lookup(_) => {
-            return Box::pin(exchange::bypass(engine, inner, request, per_request, Reason::RequestBody)).await;
-        }
-        Plan::Bypass(reason) => return Box::pin(exchange::bypass(engine, inner, request, per_request, reason)).await,
+    let lookup = match engine.plan(&request, &per_request) {
+        Ok(lookup) => lookup,
+        Err(Past { reason, offline: true }) => return Ok(engine.offline(reason, None)),
+        Err(Past { reason, .. }) => return Box::pin(exchange::bypass(engine, inner, request, reason)).await,
     };
 
-    // 2. What is the request's key, and what is stored under it?
-    let partition = key::partition(request.headers(), settings.separation());
-    let primary = key::primary(request.method(), request.uri(), partition.as_ref());
-    let landed = engine.flights.landed(&primary);
-    let found = if lookup.read { engine.find(Asked::of(&request), primary, &lookup).await } else { Found::not_asked() };
-    if *request.method() == Method::HEAD
-        && lookup.read
-        && found.judgement != Judgement::Fresh
-        && let Some(response) = Box::pin(engine.head_of_get(Asked::of(&request), partition.as_ref(), &lookup)).await
-    {
-        return Ok(response);
-    }
-
-    // 3. May that be served?
-    let mut reason = found.reason;
-    if let Some(stored) = &found.selected {
-        let now = engine.clock.now();
-        match found.judgement {
-            Judgement::Fresh => {
-                let mut response = engine.serve(stored, Outcome::Hit, Reason::Fresh, now);
+    // 2. What is the request's key, what is stored under it, and may that be served?
+    let Route { lookup, partition, primary, landed, found, step } = engine.route(Asked::of(&request), lookup).await;
+    let reason = match step {
+        Step::Serve { outcome, reason, refresh } => {
+            let Some(stored) = &found.selected else { return Ok(engine.offline(reason, primary)) };
+            let mut response = engine.serve(stored, outcome, reason, engine.clock.now());
+            if outcome == Outcome::Hit {
                 response.body_mut().mend_with(|| refetch(inner, &request));
-                return Ok(response);
+            } else if refresh {
+                let ticket = Ticket { lookup, per_request, partition, primary, found, landed, deadline: None };
+                handle.refresh(inner, &request, ticket);
             }
-            Judgement::ServeStale { reason, refresh } => {
-                let response = engine.serve(stored, Outcome::Stale, reason, now);
-                if refresh {
-                    let ticket = Ticket { lookup, per_request, partition, primary, found, landed, deadline: None };
-                    handle.refresh(inner, &request, ticket);
-                }
-                return Ok(response);
-            }
-            Judgement::Revalidate(why) | Judgement::Unusable(why) => reason = why,
+            return Ok(response);
         }
-    }
-    if lookup.only_if_cached {
-        return Ok(engine.offline(reason, primary));
-    }
+        Step::ServeGet(get) => {
+            let response = engine.serve(&get, Outcome::Hit, Reason::Fresh, engine.clock.now());
+            return Ok(response.map(|_| CacheBody::empty()));
+        }
+        Step::Offline(reason) => return Ok(engine.offline(reason, primary)),
+        Step::Ask(reason) => reason,
+    };
 
-    // 4. Ask the origin, or whoever is asking it already.
+    // 3. Ask the origin, or whoever is asking it already.
     let ticket = Ticket { lookup, per_request, partition, primary, found: Found { reason, ..found }, landed, deadline };
     Box::pin(exchange::fetch(engine, inner, request, ticket)).await
 }

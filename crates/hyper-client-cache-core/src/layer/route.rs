@@ -1,0 +1,89 @@
+//! The first half of the algorithm: whether a request uses the cache, under which key, what is found there, and what
+//! may be done with that. It serves and sends nothing.
+//!
+//! `service` carries out what comes of it.
+
+use http::{Method, Request};
+use http_body::Body;
+
+use super::Engine;
+use super::lookup::{Asked, Found};
+use crate::cache::Stored;
+use crate::key::{self, Partition};
+use crate::policy::{self, Judgement, Lookup, Outcome, Plan, Reason, RequestSettings};
+use crate::storage::CacheKey;
+
+/// A request that does not use the cache.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Past {
+    pub(super) reason: Reason,
+    /// Whether the origin is not to be asked either, so that nobody answers.
+    pub(super) offline: bool,
+}
+
+/// What is known of a request once the store was asked.
+#[derive(Debug)]
+pub(super) struct Route {
+    pub(super) lookup: Lookup,
+    pub(super) partition: Option<Partition>,
+    pub(super) primary: CacheKey,
+    /// How many flights [had landed](super::flight::Flights::landed) before the look-up.
+    pub(super) landed: u64,
+    pub(super) found: Found,
+    pub(super) step: Step,
+}
+
+/// How a request goes on.
+#[derive(Clone, Debug)]
+pub(super) enum Step {
+    /// It is answered with what was [selected](Found::selected).
+    Serve { outcome: Outcome, reason: Reason, refresh: bool },
+    /// A HEAD that is answered with a stored GET.
+    ServeGet(Stored),
+    /// Nobody may answer it.
+    Offline(Reason),
+    /// The origin is asked, or whoever is asking it already.
+    Ask(Reason),
+}
+
+impl Engine {
+    /// Is the cache to be used at all?
+    pub(super) fn plan<B: Body>(&self, request: &Request<B>, per_request: &RequestSettings) -> Result<Lookup, Past> {
+        let reason = match policy::plan(request.method(), request.uri(), request.headers(), &self.settings, per_request)
+        {
+            Plan::Lookup(lookup) if request.body().is_end_stream() => return Ok(lookup),
+            Plan::Lookup(_) => Reason::RequestBody,
+            Plan::Bypass(reason) => reason,
+        };
+        Err(Past { reason, offline: policy::forbids_origin(request.headers(), &self.settings, per_request) })
+    }
+
+    /// What is the request's key, what is stored under it, and may that be served?
+    pub(super) async fn route(&self, request: Asked<'_>, lookup: Lookup) -> Route {
+        let partition = key::partition(request.headers, self.settings.separation());
+        let primary = key::primary(request.method, request.uri, partition.as_ref());
+        let landed = self.flights.landed(&primary);
+        let found = if lookup.read { self.find(request, primary, &lookup).await } else { Found::not_asked() };
+        let get = if *request.method == Method::HEAD && lookup.read && found.judgement != Judgement::Fresh {
+            Box::pin(self.get_for_head(request, partition.as_ref(), &lookup)).await
+        } else {
+            None
+        };
+        let step = match (get, &found.selected, found.judgement) {
+            (Some(get), ..) => Step::ServeGet(get),
+            (None, Some(_), Judgement::Fresh) => {
+                Step::Serve { outcome: Outcome::Hit, reason: Reason::Fresh, refresh: false }
+            }
+            (None, Some(_), Judgement::ServeStale { reason, refresh }) => {
+                Step::Serve { outcome: Outcome::Stale, reason, refresh }
+            }
+            (None, Some(_), Judgement::Revalidate(why) | Judgement::Unusable(why)) => ask(&lookup, why),
+            (None, None, _) => ask(&lookup, found.reason),
+        };
+        Route { lookup, partition, primary, landed, found, step }
+    }
+}
+
+const fn ask(lookup: &Lookup, reason: Reason) -> Step {
+    if lookup.only_if_cached { Step::Offline(reason) } else { Step::Ask(reason) }
+}
