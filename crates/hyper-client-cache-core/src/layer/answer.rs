@@ -12,18 +12,24 @@ use super::body::{CacheBody, Upstream};
 use super::deposit::Deposit;
 use super::exchange::{Ticket, land};
 use super::flight::{Answer, Leader, Verdict};
+use super::lookup::selecting;
 use super::stream::Shared;
 use crate::cache::ledger::{Generation, Replaced};
 use crate::cache::{ResponseRecord, Variant, Variants};
 use crate::key;
-use crate::policy::{self, CacheInfo, Judgement, Lookup, Outcome, Reason, Storing, Terms};
+use crate::policy::{self, CacheInfo, Judgement, Lookup, Outcome, Reason, Settings, Storing, Terms};
 use crate::storage::CacheKey;
 
 impl Engine {
     /// Whether the body may be stored as far as its announced length tells.
-    pub(super) fn fits(&self, method: &Method, response: &Response<Upstream>) -> Result<(), Reason> {
+    pub(super) fn fits(
+        &self,
+        method: &Method,
+        response: &Response<Upstream>,
+        settings: &Settings,
+    ) -> Result<(), Reason> {
         let Some(len) = announced(method, response.status(), response.headers()) else { return Ok(()) };
-        let over_limit = self.settings.max_body_len.is_some_and(|limit| len > limit);
+        let over_limit = settings.max_body_len.is_some_and(|limit| len > limit);
         let needs_parts = len > self.inline_limit && self.ledger.cache().bodies().is_none();
         if over_limit || needs_parts { Err(Reason::TooLarge) } else { Ok(()) }
     }
@@ -42,8 +48,8 @@ impl Engine {
         now: SystemTime,
     ) -> Response<CacheBody> {
         let (head, body) = response.into_parts();
-        let Ticket { primary, partition, found, .. } = ticket;
-        let selecting = self.selecting(&terms.vary, &parts.headers);
+        let Ticket { settings, primary, partition, found, .. } = ticket;
+        let selecting = selecting(&terms.vary, &parts.headers, &settings);
         let key = if selecting.is_empty() { primary } else { key::variant(&primary, &selecting) };
         let mut record =
             ResponseRecord::new(key, parts.method.clone(), key::shown_url(&parts.uri), head.status, terms.freshness);
@@ -70,9 +76,9 @@ impl Engine {
             },
             generation,
             index,
-            max_variants: self.settings.max_variants,
+            max_variants: settings.max_variants,
             group: partition.map(|_| (group, primary)),
-            max_body_len: self.settings.max_body_len,
+            max_body_len: settings.max_body_len,
             now,
         };
         let info = CacheInfo::new(Outcome::Miss, found.reason).with_key(key).with_storing(Storing::Yes);
@@ -129,7 +135,7 @@ impl Engine {
                 if announced.is_none_or(|len| len <= self.inline_limit)
                     && !head.headers.contains_key(header::SET_COOKIE) =>
             {
-                let selecting = self.selecting(&names, &parts.headers);
+                let selecting = selecting(&names, &parts.headers, &ticket.settings);
                 self.share(&head, body, announced, selecting, None, None, leader)
             }
             _ => {
@@ -170,10 +176,7 @@ impl Engine {
     ///
     /// Its body may have been on its way for longer than it is fresh.
     pub(super) fn may_share(&self, answer: &Answer, lookup: &Lookup) -> bool {
-        answer
-            .record
-            .as_ref()
-            .is_none_or(|record| policy::judge(lookup, record, self.clock.now(), &self.settings) == Judgement::Fresh)
+        answer.record.as_ref().is_none_or(|record| policy::judge(lookup, record, self.clock.now()) == Judgement::Fresh)
     }
 
     /// Another's answer for this request too.

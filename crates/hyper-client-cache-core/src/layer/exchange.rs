@@ -11,15 +11,13 @@ use tokio::time::{Instant, timeout_at};
 use super::Engine;
 use super::body::CacheBody;
 use super::flight::{Leader, Role, Verdict};
-use super::lookup::{Asked, Found};
+use super::lookup::{Asked, Found, selecting, selects};
 use super::service::Origin;
 use crate::cache::ledger::Generation;
-use crate::cache::{Record, Stored};
+use crate::cache::{Record, Selecting, Stored};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{self, Partition};
-use crate::policy::{
-    self, Admission, Admit, CacheInfo, Judgement, Lookup, Merge, Mode, Outcome, Reason, RequestSettings,
-};
+use crate::policy::{self, Admission, Admit, CacheInfo, Judgement, Lookup, Merge, Mode, Outcome, Reason, Settings};
 use crate::storage::CacheKey;
 
 /// How often a request looks at what others are doing before it asks the origin itself.
@@ -27,8 +25,9 @@ const MAX_JOINS: usize = 4;
 
 /// What is known of a request by the time the origin must be asked.
 pub(super) struct Ticket {
+    /// The settings that the request goes by, whatever is changed meanwhile.
+    pub(super) settings: Arc<Settings>,
     pub(super) lookup: Lookup,
-    pub(super) per_request: RequestSettings,
     pub(super) partition: Option<Partition>,
     pub(super) primary: CacheKey,
     pub(super) found: Found,
@@ -45,7 +44,10 @@ impl Ticket {
 
     /// Whether another's answer will do: not for who insists on the origin's own.
     fn may_join(&self) -> bool {
-        self.lookup.read && self.lookup.write && self.lookup.mode == Mode::Default && !self.lookup.directives.no_cache
+        self.lookup.read
+            && self.lookup.write
+            && self.lookup.effective.mode == Mode::Default
+            && !self.lookup.directives.no_cache
     }
 }
 
@@ -55,13 +57,14 @@ pub(super) async fn bypass<S, B>(
     mut inner: S,
     request: Request<B>,
     reason: Reason,
+    settings: &Settings,
 ) -> Result<Response<CacheBody>>
 where
     S: Origin<B>,
     B: Send + 'static,
 {
     let (method, uri) = (request.method().clone(), request.uri().clone());
-    let partition = key::partition(request.headers(), engine.settings.separation());
+    let partition = key::partition(request.headers(), settings.separation());
     let response = inner.send(request).await?;
     if !method.is_safe() || reason == Reason::MethodOverride {
         // What overrides the method could be any (case 31).
@@ -86,7 +89,8 @@ where
     B: Body + Default + Send + 'static,
 {
     let group = key::group(request.uri());
-    let mut flight_key = engine.flight_key(&ticket.primary, request.headers());
+    let settings = ticket.settings.clone();
+    let mut flight_key = flight_key(&ticket.primary, request.headers(), &settings);
     let joins = if ticket.may_join() { MAX_JOINS } else { 0 };
     for _ in 0..joins {
         let generation = engine.ledger.generation(&group);
@@ -95,7 +99,7 @@ where
             Role::Lead(leader) => {
                 let landed = engine.flights.landed(&ticket.primary);
                 if std::mem::replace(&mut ticket.landed, landed) != landed
-                    && let Some(response) = engine.look_again(Asked::of(&request), &mut ticket).await
+                    && let Some(response) = engine.look_again(Asked::of(&request, &settings), &mut ticket).await
                 {
                     if let Some(stored) = ticket.found.selected {
                         leader.land(Verdict::Stored(stored));
@@ -115,7 +119,7 @@ where
                 return ask(engine, inner, request, ticket, Some(leader), group, generation).await;
             }
             Some(Ok(Verdict::Shared(answer))) => {
-                if engine.selects(&answer.selecting, request.headers()) {
+                if selects(&answer.selecting, request.headers(), &settings) {
                     if !engine.may_share(&answer, &ticket.lookup) {
                         break;
                     }
@@ -124,7 +128,7 @@ where
                     }
                     // Too late for the body; by now it is stored, or given up.
                     drop(waiter);
-                    if let Some(response) = engine.look_again(Asked::of(&request), &mut ticket).await {
+                    if let Some(response) = engine.look_again(Asked::of(&request, &settings), &mut ticket).await {
                         return Ok(response);
                     }
                     continue;
@@ -132,15 +136,15 @@ where
                 // Another variant. Now that the fields are known, those who want the same one can share (case 193).
                 let names: Vec<_> =
                     answer.selecting.iter().filter_map(|field| field.name.parse::<http::HeaderName>().ok()).collect();
-                let variant = key::variant(&flight_key, &engine.selecting(&names, request.headers()));
+                let variant = key::variant(&flight_key, &selecting(&names, request.headers(), &settings));
                 flight_key = variant;
             }
             Some(Ok(Verdict::Stored(stored))) => {
-                if let Some(Judgement::Fresh) = engine.accept(&stored, Asked::of(&request), &ticket.lookup) {
+                if let Some(Judgement::Fresh) = engine.accept(&stored, Asked::of(&request, &settings), &ticket.lookup) {
                     return Ok(engine.serve(&stored, Outcome::Coalesced, Reason::LeaderAnswer, engine.clock.now()));
                 }
                 drop(waiter);
-                if let Some(response) = engine.look_again(Asked::of(&request), &mut ticket).await {
+                if let Some(response) = engine.look_again(Asked::of(&request, &settings), &mut ticket).await {
                     return Ok(response);
                 }
             }
@@ -197,8 +201,7 @@ where
             response_headers: response.headers(),
             requested_at,
             received_at,
-            settings: &engine.settings,
-            request: &ticket.per_request,
+            settings: &ticket.settings,
             lookup: &ticket.lookup,
         };
 
@@ -229,18 +232,18 @@ where
                 }
             }
         }
-        if is_failure(response.status())
+        if ticket.settings.is_error(response.status())
             && let Some(answer) = engine.stale_instead(&ticket)
         {
             land(leader, Verdict::Failed(Error::new(ErrorKind::Status, "the origin failed")));
             return Ok(answer);
         }
         if parts.method == Method::HEAD && response.status() == StatusCode::OK {
-            engine.compare_with_get(&parts, ticket.partition.as_ref(), response.headers()).await;
+            engine.compare_with_get(&parts, &ticket, response.headers()).await;
         }
         let terms = match policy::admit(&exchange) {
             Admission::Store(_) if !ticket.lookup.write => Err(Reason::Mode),
-            Admission::Store(terms) => engine.fits(&parts.method, &response).map(|()| terms),
+            Admission::Store(terms) => engine.fits(&parts.method, &response, &ticket.settings).map(|()| terms),
             Admission::Refuse(reason) => Err(reason),
         };
         return Ok(match terms {
@@ -268,25 +271,19 @@ pub(super) fn land(leader: Option<Leader>, verdict: Verdict) {
     }
 }
 
-/// The statuses that a stale response may stand in for (RFC 5861 section 4).
-fn is_failure(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 500 | 502 | 503 | 504)
+/// The key of the flight that a request joins first: its primary key, and its credentials.
+///
+/// In a private cache the primary key has them already; in a shared one it has not, because what may be stored is the
+/// response's decision, but while that is not known nobody waits for an answer to another's credentials (case 194).
+pub(super) fn flight_key(primary: &CacheKey, headers: &HeaderMap, settings: &Settings) -> CacheKey {
+    let has = |name| headers.contains_key(name);
+    if !settings.shared || !(has(header::AUTHORIZATION) || has(header::COOKIE)) {
+        return *primary;
+    }
+    key::variant(primary, &selecting(&[header::AUTHORIZATION, header::COOKIE], headers, settings))
 }
 
 impl Engine {
-    /// The key of the flight that a request joins first: its primary key, and its credentials.
-    ///
-    /// In a private cache the primary key has them already; in a shared one it has not, because what may be stored is
-    /// the response's decision, but while that is not known nobody waits for an answer to another's credentials
-    /// (case 194).
-    pub(super) fn flight_key(&self, primary: &CacheKey, headers: &HeaderMap) -> CacheKey {
-        let has = |name| headers.contains_key(name);
-        if !self.settings.shared || !(has(header::AUTHORIZATION) || has(header::COOKIE)) {
-            return *primary;
-        }
-        key::variant(primary, &self.selecting(&[header::AUTHORIZATION, header::COOKIE], headers))
-    }
-
     /// The answer that another's exchange has left in the store meanwhile, if this request may have it.
     async fn look_again(&self, request: Asked<'_>, ticket: &mut Ticket) -> Option<Response<CacheBody>> {
         ticket.found = self.find(request, ticket.primary, &ticket.lookup).await;
@@ -319,17 +316,21 @@ impl Engine {
     fn stale_instead(&self, ticket: &Ticket) -> Option<Response<CacheBody>> {
         let stored = ticket.found.selected.as_ref()?;
         let (record, now) = (stored.record.as_response()?, self.clock.now());
-        policy::serve_on_error(&ticket.lookup, record, now, &self.settings, &ticket.per_request)
+        policy::serve_on_error(&ticket.lookup, record, now)
             .then(|| self.serve(stored, Outcome::Stale, Reason::StaleIfError, now))
     }
 
     /// Removes the stored GET that a HEAD's answer shows to be another representation by now (case 49).
-    async fn compare_with_get(&self, parts: &Parts, partition: Option<&Partition>, headers: &HeaderMap) {
-        let primary = key::primary(&Method::GET, &parts.uri, partition);
+    async fn compare_with_get(&self, parts: &Parts, ticket: &Ticket, headers: &HeaderMap) {
+        if !ticket.lookup.write {
+            return;
+        }
+        let primary = key::primary(&Method::GET, &parts.uri, ticket.partition.as_ref());
         let Ok(Some(stored)) = self.read(&primary).await else { return };
         let candidates = match &*stored.record {
             Record::Variants(index) => {
-                let selected = index.variants.iter().filter(|variant| self.selects(&variant.selecting, &parts.headers));
+                let is_selected = |selecting: &[Selecting]| selects(selecting, &parts.headers, &ticket.settings);
+                let selected = index.variants.iter().filter(|variant| is_selected(&variant.selecting));
                 selected.map(|variant| variant.key).collect()
             }
             _ => vec![primary],
@@ -341,11 +342,5 @@ impl Engine {
                 self.ledger.forget(key);
             }
         }
-    }
-
-    pub(super) fn selecting(&self, names: &[http::HeaderName], headers: &HeaderMap) -> Vec<crate::cache::Selecting> {
-        policy::vary::selecting(names, headers, &|name, value| {
-            key::hash_secret(self.settings.secret.as_bytes(), name, value)
-        })
     }
 }

@@ -1,25 +1,26 @@
 //! What is stored for a request: one read for a URL that does not vary, two for one that does.
 
-use http::{HeaderMap, Method, Request, Uri};
+use http::{HeaderMap, HeaderName, Method, Request, Uri};
 
 use super::Engine;
 use crate::cache::{Record, Selecting, Stored, Variants};
 use crate::key::{self, Partition};
-use crate::policy::{self, Judgement, Lookup, Reason};
+use crate::policy::{self, Judgement, Lookup, Reason, Settings};
 use crate::storage::CacheKey;
 
-/// What a look-up needs to see of a request: its head. (A reference to the whole would ask of a body that it can be
-/// shared between threads.)
+/// What a look-up needs to see of a request: its head, and the settings it goes by. (A reference to the whole would ask
+/// of a body that it can be shared between threads.)
 #[derive(Clone, Copy)]
 pub(super) struct Asked<'a> {
     pub(super) method: &'a Method,
     pub(super) uri: &'a Uri,
     pub(super) headers: &'a HeaderMap,
+    pub(super) settings: &'a Settings,
 }
 
 impl<'a> Asked<'a> {
-    pub(super) fn of<B>(request: &'a Request<B>) -> Self {
-        Self { method: request.method(), uri: request.uri(), headers: request.headers() }
+    pub(super) fn of<B>(request: &'a Request<B>, settings: &'a Settings) -> Self {
+        Self { method: request.method(), uri: request.uri(), headers: request.headers(), settings }
     }
 }
 
@@ -109,7 +110,7 @@ impl Engine {
         let mut found = Found { at_primary: Some(index.clone()), ..Found::nothing(Reason::VariantNotFound) };
         let Record::Variants(variants) = &*index.record else { return found };
         for variant in variants.variants.iter().rev() {
-            if !self.selects(&variant.selecting, request.headers) {
+            if !selects(&variant.selecting, request.headers, request.settings) {
                 continue;
             }
             let changes = self.ledger.changes(&variant.key);
@@ -152,16 +153,8 @@ impl Engine {
         let record = stored.record.as_response()?;
         let is_ours = record.method == *request.method
             && key::is_shown_url(request.uri, &record.url)
-            && self.selects(&record.selecting, request.headers);
-        is_ours.then(|| policy::judge(lookup, record, self.clock.now(), &self.settings))
-    }
-
-    /// Whether a request has what `selecting` asks for.
-    pub(super) fn selects(&self, selecting: &[Selecting], headers: &HeaderMap) -> bool {
-        selecting.is_empty()
-            || policy::vary::matches(selecting, headers, &|name, value| {
-                key::hash_secret(self.settings.secret.as_bytes(), name, value)
-            })
+            && selects(&record.selecting, request.headers, request.settings);
+        is_ours.then(|| policy::judge(lookup, record, self.clock.now()))
     }
 
     fn mismatch(&self, key: CacheKey) -> Found {
@@ -170,4 +163,17 @@ impl Engine {
         self.ledger.forget(key);
         Found::nothing(Reason::RecordMismatch)
     }
+}
+
+/// Whether a request has what `selecting` asks for.
+pub(super) fn selects(selecting: &[Selecting], headers: &HeaderMap, settings: &Settings) -> bool {
+    selecting.is_empty()
+        || policy::vary::matches(selecting, headers, &|name, value| {
+            key::hash_secret(settings.secret.as_bytes(), name, value)
+        })
+}
+
+/// What a request must have to be given what is stored for one with these headers, where it varies on `names`.
+pub(super) fn selecting(names: &[HeaderName], headers: &HeaderMap, settings: &Settings) -> Vec<Selecting> {
+    policy::vary::selecting(names, headers, &|name, value| key::hash_secret(settings.secret.as_bytes(), name, value))
 }

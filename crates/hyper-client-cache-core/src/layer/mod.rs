@@ -5,7 +5,7 @@
 //! all who ask), `answer` (what becomes of its answer), `flight` (who asks and who waits), `stream` and `spool` (a body
 //! that is read and stored at once), `deposit` (what is stored in the end), `invalidate` (what an unsafe request
 //! removes), `refresh` (revalidation in the background), `body` (what the caller reads), `mend` (what goes on where a
-//! part of a stored body is gone).
+//! part of a stored body is gone), `control` (what may be changed while all that goes on).
 //!
 //! ```
 //! use std::time::Duration;
@@ -53,10 +53,16 @@ mod body;
 
 mod mend;
 
+mod control;
+
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
+
 pub use self::body::CacheBody;
+pub use self::control::Disabled;
 use self::flight::Flights;
 use self::refresh::Tasks;
 pub use self::service::CacheService;
@@ -186,7 +192,8 @@ impl CacheLayerBuilder {
         let max_entry_len = self.cache.responses().info().max_entry_len.unwrap_or(u64::MAX);
         let engine = Arc::new(Engine {
             ledger: Ledger::of(self.cache, self.clock.clone()),
-            settings: self.settings,
+            settings: ArcSwap::from_pointee(self.settings),
+            disabled: Arc::default(),
             flights: Arc::default(),
             clock: self.clock,
             flight_timeout: self.flight_timeout,
@@ -207,7 +214,11 @@ struct Handle {
 #[derive(Debug)]
 struct Engine {
     ledger: Arc<Ledger>,
-    settings: Settings,
+    // A request takes a reference to these when it begins: a few atomic operations and no lock. Copied only by those
+    // who change them.
+    settings: ArcSwap<Settings>,
+    // How many guards keep requests from using the cache.
+    disabled: Arc<AtomicUsize>,
     flights: Arc<Flights>,
     clock: Arc<dyn Clock>,
     flight_timeout: Duration,

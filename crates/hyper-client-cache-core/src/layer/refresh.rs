@@ -11,7 +11,7 @@ use http_body_util::BodyExt;
 use tokio::task::JoinSet;
 
 use super::Handle;
-use super::exchange::{self, Ticket};
+use super::exchange::{self, Ticket, flight_key};
 use super::flight::Role;
 use super::service::{Origin, same_head};
 use crate::key;
@@ -50,7 +50,7 @@ impl Handle {
         }
         let group = key::group(request.uri());
         let generation = self.engine.ledger.generation(&group);
-        let flight = self.engine.flight_key(&ticket.primary, request.headers());
+        let flight = flight_key(&ticket.primary, request.headers(), &ticket.settings);
         let Role::Lead(leader) = self.engine.flights.join(flight, ticket.primary, generation) else { return };
         let again = same_head(request);
         let engine = Arc::clone(&self.engine);

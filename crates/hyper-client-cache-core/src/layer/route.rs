@@ -3,6 +3,8 @@
 //!
 //! `service` carries out what comes of it.
 
+use std::sync::atomic::Ordering;
+
 use http::{Method, Request};
 use http_body::Body;
 
@@ -10,7 +12,7 @@ use super::Engine;
 use super::lookup::{Asked, Found};
 use crate::cache::Stored;
 use crate::key::{self, Partition};
-use crate::policy::{self, Judgement, Lookup, Outcome, Plan, Reason, RequestSettings};
+use crate::policy::{self, Effective, Judgement, Lookup, Outcome, Plan, Reason, Settings};
 use crate::storage::CacheKey;
 
 /// A request that does not use the cache.
@@ -48,19 +50,22 @@ pub(super) enum Step {
 
 impl Engine {
     /// Is the cache to be used at all?
-    pub(super) fn plan<B: Body>(&self, request: &Request<B>, per_request: &RequestSettings) -> Result<Lookup, Past> {
-        let reason = match policy::plan(request.method(), request.uri(), request.headers(), &self.settings, per_request)
-        {
+    pub(super) fn plan<B: Body>(&self, request: &Request<B>, settings: &Settings) -> Result<Lookup, Past> {
+        let (uri, headers) = (request.uri(), request.headers());
+        let of_request = request.extensions().get().copied().unwrap_or_default();
+        let effective = Effective::of(settings, &of_request, uri);
+        let reason = match policy::plan(request.method(), uri, headers, settings, &effective) {
+            _ if self.disabled.load(Ordering::Acquire) > 0 => Reason::Disabled,
             Plan::Lookup(lookup) if request.body().is_end_stream() => return Ok(lookup),
             Plan::Lookup(_) => Reason::RequestBody,
             Plan::Bypass(reason) => reason,
         };
-        Err(Past { reason, offline: policy::forbids_origin(request.headers(), &self.settings, per_request) })
+        Err(Past { reason, offline: policy::forbids_origin(headers, &effective) })
     }
 
     /// What is the request's key, what is stored under it, and may that be served?
     pub(super) async fn route(&self, request: Asked<'_>, lookup: Lookup) -> Route {
-        let partition = key::partition(request.headers, self.settings.separation());
+        let partition = key::partition(request.headers, request.settings.separation());
         let primary = key::primary(request.method, request.uri, partition.as_ref());
         let landed = self.flights.landed(&primary);
         let found = if lookup.read { self.find(request, primary, &lookup).await } else { Found::not_asked() };

@@ -20,14 +20,14 @@ use super::route::{Past, Route, Step};
 use super::{Engine, Handle};
 use crate::cache::Stored;
 use crate::error::{BoxError, Error, ErrorKind};
-use crate::policy::{CacheInfo, Outcome, Reason, RequestSettings};
+use crate::policy::{CacheInfo, Outcome, Reason};
 
 /// A service with a cache before it: answers what it can, asks the inner service for the rest.
 ///
 /// The inner service takes requests whose body has a default (the empty one, for refreshes in the background) and
 /// answers with any body of [`Bytes`].
 /// It is asked for readiness only when a request goes to it, so that its limits do not slow hits down.
-/// Per-request settings travel as [`RequestSettings`] in the request's extensions; the response's extensions hold a
+/// Per-request settings travel as [`RequestSettings`](crate::policy::RequestSettings) in the request's extensions; the response's extensions hold a
 /// [`CacheInfo`].
 ///
 /// The future of a call may be dropped at any point: nothing half-written stays behind, and whoever waits for the same
@@ -140,17 +140,19 @@ where
     B: Body + Default + Send + 'static,
 {
     let engine = &handle.engine;
-    let per_request = request.extensions().get().cloned().unwrap_or_else(RequestSettings::default);
+    // From here to the end, whatever is changed meanwhile.
+    let settings = engine.settings.load_full();
 
     // 1. Is the cache to be used at all?
-    let lookup = match engine.plan(&request, &per_request) {
+    let lookup = match engine.plan(&request, &settings) {
         Ok(lookup) => lookup,
         Err(Past { reason, offline: true }) => return Ok(engine.offline(reason, None)),
-        Err(Past { reason, .. }) => return Box::pin(exchange::bypass(engine, inner, request, reason)).await,
+        Err(Past { reason, .. }) => return Box::pin(exchange::bypass(engine, inner, request, reason, &settings)).await,
     };
 
     // 2. What is the request's key, what is stored under it, and may that be served?
-    let Route { lookup, partition, primary, landed, found, step } = engine.route(Asked::of(&request), lookup).await;
+    let Route { lookup, partition, primary, landed, found, step } =
+        engine.route(Asked::of(&request, &settings), lookup).await;
     let reason = match step {
         Step::Serve { outcome, reason, refresh } => {
             let Some(stored) = &found.selected else { return Ok(engine.offline(reason, primary)) };
@@ -158,7 +160,7 @@ where
             if outcome == Outcome::Hit {
                 response.body_mut().mend_with(|| refetch(inner, &request));
             } else if refresh {
-                let ticket = Ticket { lookup, per_request, partition, primary, found, landed, deadline: None };
+                let ticket = Ticket { settings, lookup, partition, primary, found, landed, deadline: None };
                 handle.refresh(inner, &request, ticket);
             }
             return Ok(response);
@@ -172,7 +174,7 @@ where
     };
 
     // 3. Ask the origin, or whoever is asking it already.
-    let ticket = Ticket { lookup, per_request, partition, primary, found: Found { reason, ..found }, landed, deadline };
+    let ticket = Ticket { settings, lookup, partition, primary, found: Found { reason, ..found }, landed, deadline };
     Box::pin(exchange::fetch(engine, inner, request, ticket)).await
 }
 

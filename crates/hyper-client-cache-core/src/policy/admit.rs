@@ -15,7 +15,7 @@ use super::freshness::{explicit_lifetime, initial_age, set_lifetime};
 use super::headers::{content_length, has_validator, storable};
 use super::plan::Lookup;
 use super::reason::Reason;
-use super::settings::{CacheControl, ExpireAfter, RequestSettings, Settings, is_storable};
+use super::settings::{Effective, ExpireAfter, Settings, is_storable};
 use super::vary::vary_names;
 use crate::cache::{Freshness, LifetimeSource};
 
@@ -41,9 +41,7 @@ pub struct Admit<'a> {
     pub received_at: SystemTime,
     /// The session's settings.
     pub settings: &'a Settings,
-    /// The request's settings.
-    pub request: &'a RequestSettings,
-    /// What [`plan`](super::plan) said about the request.
+    /// What [`plan`](super::plan) said about the request, with the settings that hold for it.
     pub lookup: &'a Lookup,
 }
 
@@ -79,9 +77,9 @@ pub struct Terms {
 /// Decides whether a response is stored.
 ///
 /// The lifetime is decided by the response's headers (`s-maxage` in a shared cache, `max-age`, `Expires`), else by the
-/// request's `max-age`, else by the request's own setting, else by the session's. A request's `max-age` never makes a
+/// request's `max-age`, else by the request's own setting, else by the first matching rule, else by the session's. A request's `max-age` never makes a
 /// response last longer than its origin says: it limits what that request accepts, each time it is made.
-/// With [`CacheControl::Ignore`], or for a request with [`force_ttl`](RequestSettings::force_ttl), the settings decide.
+/// With [`CacheControl::Ignore`](super::CacheControl::Ignore) or [`force_ttl`](Effective::force_ttl) the settings decide.
 #[must_use]
 pub fn admit(exchange: &Admit<'_>) -> Admission {
     match framing(exchange).and_then(|()| terms(exchange, exchange.status, exchange.response_headers)) {
@@ -126,11 +124,11 @@ fn is_chunked(headers: &HeaderMap) -> bool {
 
 /// The terms for a response with this status and these headers, whether it came like that or by a 304.
 pub(super) fn terms(exchange: &Admit<'_>, status: StatusCode, headers: &HeaderMap) -> Result<Terms, Reason> {
-    let (settings, request) = (exchange.settings, exchange.request);
+    let (settings, effective) = (exchange.settings, &exchange.lookup.effective);
     if !is_storable(status) {
         return Err(Reason::Status(status));
     }
-    let obeyed = settings.cache_control == CacheControl::Honor && !request.force_ttl;
+    let obeyed = effective.obeys_response();
     let directives = ResponseDirectives::parse(headers);
     if settings.shared {
         permit_sharing(exchange, &directives)?;
@@ -166,7 +164,7 @@ pub(super) fn terms(exchange: &Admit<'_>, status: StatusCode, headers: &HeaderMa
     freshness.lifetime = lifetime;
     freshness.source = source;
 
-    let retain_until = retain_until(&freshness, has_validator(headers), settings, request)
+    let retain_until = retain_until(&freshness, has_validator(headers), settings, effective)
         .map_err(|stale| if decided.is_some() { stale } else { Reason::NoFreshness })?;
     let headers = storable(headers, obeyed.then_some(&directives), &directives, settings.shared, exchange.received_at)?;
     Ok(Terms { freshness, retain_until, headers, vary })
@@ -206,19 +204,16 @@ fn chosen_lifetime(
     directives: &ResponseDirectives,
     initial_age: Duration,
 ) -> Result<Option<(Option<Duration>, LifetimeSource)>, Reason> {
-    let (settings, request) = (exchange.settings, exchange.request);
-    if let (Some(lifetime), false) = (exchange.lookup.directives.max_age, request.force_ttl) {
+    let effective = &exchange.lookup.effective;
+    if let (Some(lifetime), false) = (exchange.lookup.directives.max_age, effective.force_ttl) {
         return Ok(Some((Some(lifetime), LifetimeSource::Request)));
     }
-    let (setting, source) = match request.expire_after {
-        Some(setting) => (setting, LifetimeSource::Request),
-        None => (settings.expire_after, LifetimeSource::Session),
-    };
+    let setting = effective.expire_after;
     let source = match setting {
         ExpireAfter::DoNotStore => return Err(Reason::Setting),
-        _ if request.force_ttl => LifetimeSource::Forced,
+        _ if effective.force_ttl => LifetimeSource::Forced,
         ExpireAfter::Heuristic => LifetimeSource::Heuristic,
-        _ => source,
+        _ => effective.source,
     };
     let lifetime = set_lifetime(setting, headers, status, directives, exchange.received_at, initial_age);
     Ok(lifetime.map(|lifetime| (lifetime, source)))
@@ -229,7 +224,7 @@ fn retain_until(
     freshness: &Freshness,
     has_validator: bool,
     settings: &Settings,
-    request: &RequestSettings,
+    effective: &Effective,
 ) -> Result<Option<SystemTime>, Reason> {
     if freshness.no_cache && !has_validator {
         // It could never be served: not without asking the origin, and the origin cannot be asked.
@@ -242,12 +237,13 @@ fn retain_until(
         (Some(_), None) => return Ok(None),
         (Some(_), Some(expires)) => expires,
     };
-    let windows = [
-        request.stale_while_revalidate.or(freshness.stale_while_revalidate).or(settings.stale_while_revalidate),
-        request.stale_if_error.or(freshness.stale_if_error).or(settings.stale_if_error),
-    ];
     let may_be_stale = !freshness.must_revalidate && !freshness.no_cache;
-    let window = windows.into_iter().flatten().max().filter(|_| may_be_stale).unwrap_or_default();
+    let window = if may_be_stale {
+        let revalidating = effective.stale_while_revalidate.window(freshness.stale_while_revalidate);
+        revalidating.max(effective.stale_if_error.window(freshness.stale_if_error))
+    } else {
+        Duration::ZERO
+    };
     let Some(useful_until) = expires.checked_add(window) else {
         return Ok(None);
     };
@@ -262,6 +258,7 @@ fn retain_until(
 #[cfg(test)]
 #[allow(clippy::arithmetic_side_effects)] // an overflow would fail the test
 mod tests {
+    use super::super::settings::CacheControl;
     use super::super::settings::Mode;
     use super::super::testing::{Exchange, date, now, seconds};
     use super::*;

@@ -232,7 +232,7 @@ mod tests {
                 ExpireAfter::Heuristic,
             ] {
                 exchange.settings.expire_after = setting;
-                exchange.settings.stale_if_error = Some(Duration::from_secs(sent.unsigned_abs()));
+                exchange.settings.stale_if_error = Duration::from_secs(sent.unsigned_abs()).into();
                 if let Ok(terms) = exchange.admit() {
                     let _ = terms.freshness.expires();
                     let _ = terms.freshness.age(from_millis(until));

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use super::plan::Lookup;
 use super::reason::Reason;
-use super::settings::{Mode, RequestSettings, Settings};
+use super::settings::Mode;
 use crate::cache::ResponseRecord;
 
 /// What may be done with a stored response.
@@ -34,14 +34,30 @@ pub enum Judgement {
 ///
 /// A plain request for a response that is fresh costs a few comparisons and allocates nothing.
 #[must_use]
-pub fn judge(lookup: &Lookup, record: &ResponseRecord, now: SystemTime, settings: &Settings) -> Judgement {
+pub fn judge(lookup: &Lookup, record: &ResponseRecord, now: SystemTime) -> Judgement {
     let freshness = &record.freshness;
     let age = freshness.age(now);
     let fresh = age.is_some_and(|age| freshness.lifetime.is_none_or(|lifetime| age < lifetime));
     if fresh && !freshness.no_cache && lookup.accepts_fresh() {
         return Judgement::Fresh;
     }
-    match weigh(lookup, record, age, settings) {
+    if lookup.effective.offline {
+        // Whatever there is, because nothing else can be had.
+        return match fresh {
+            true => Judgement::Fresh,
+            false => Judgement::ServeStale { reason: Reason::SettingOffline, refresh: false },
+        };
+    }
+    match weigh(lookup, record, age) {
+        // That the origin is not to be asked is no error of the origin's. But who has set that stale will do rather than
+        // an error will have it rather than a 504.
+        Judgement::Revalidate(_)
+            if lookup.only_if_cached
+                && lookup.effective.stale_if_error.is_set()
+                && serve_on_error(lookup, record, now) =>
+        {
+            Judgement::ServeStale { reason: Reason::StaleIfError, refresh: false }
+        }
         Judgement::Revalidate(reason) if lookup.only_if_cached => Judgement::Unusable(reason),
         Judgement::ServeStale { reason, .. } if lookup.only_if_cached => {
             Judgement::ServeStale { reason, refresh: false }
@@ -50,9 +66,10 @@ pub fn judge(lookup: &Lookup, record: &ResponseRecord, now: SystemTime, settings
     }
 }
 
-fn weigh(lookup: &Lookup, record: &ResponseRecord, age: Option<Duration>, settings: &Settings) -> Judgement {
+fn weigh(lookup: &Lookup, record: &ResponseRecord, age: Option<Duration>) -> Judgement {
     let (asked, freshness) = (&lookup.directives, &record.freshness);
-    if lookup.mode == Mode::NoCache {
+    let mode = lookup.effective.mode;
+    if mode == Mode::NoCache {
         return Judgement::Revalidate(Reason::Mode);
     }
     if asked.no_cache {
@@ -61,7 +78,10 @@ fn weigh(lookup: &Lookup, record: &ResponseRecord, age: Option<Duration>, settin
     if freshness.no_cache {
         return Judgement::Revalidate(Reason::ResponseNoCache);
     }
-    let forced = lookup.mode == Mode::ForceCache && !freshness.must_revalidate;
+    if lookup.revalidates() {
+        return Judgement::Revalidate(Reason::SettingAlwaysRevalidate);
+    }
+    let forced = mode == Mode::ForceCache && !freshness.must_revalidate;
     let Some(age) = age else {
         // Case 161: an age that is not known may be any, so that no window for serving stale can be measured either.
         return if forced {
@@ -96,9 +116,8 @@ fn weigh(lookup: &Lookup, record: &ResponseRecord, age: Option<Duration>, settin
         && asked.min_fresh.is_none()
         && asked.max_stale.is_none()
     {
-        let window =
-            lookup.stale_while_revalidate.or(freshness.stale_while_revalidate).or(settings.stale_while_revalidate);
-        if window.is_some_and(|window| by < window) {
+        let window = lookup.effective.stale_while_revalidate.window(freshness.stale_while_revalidate);
+        if by < window {
             return Judgement::ServeStale { reason: Reason::StaleWhileRevalidate, refresh: lookup.write };
         }
     }
@@ -128,29 +147,19 @@ fn shortfall(lookup: &Lookup, record: &ResponseRecord, age: Duration) -> Option<
     }
 }
 
-/// Whether `record` may be served at `now` instead of an error: none of the origin's answers but 500, 502, 503, 504 and
-/// no answer at all count as one (RFC 5861 section 4).
+/// Whether `record` may be served at `now` instead of an error (RFC 5861 section 4). Which statuses count as one,
+/// [`Settings::is_error`](super::Settings::is_error) says; no answer at all always does.
 ///
-/// The request's `stale-if-error` decides, else its settings, else the response's, else the session's.
+/// The request's `stale-if-error` decides, else its settings, else the response's, else the rule's, else the session's.
 /// `no-cache`, `must-revalidate` and what implies it forbid it whatever they say (case 167).
 #[must_use]
-pub fn serve_on_error(
-    lookup: &Lookup,
-    record: &ResponseRecord,
-    now: SystemTime,
-    settings: &Settings,
-    request: &RequestSettings,
-) -> bool {
-    let (asked, freshness) = (&lookup.directives, &record.freshness);
-    if asked.no_cache || lookup.mode == Mode::NoCache || freshness.no_cache || freshness.must_revalidate {
+pub fn serve_on_error(lookup: &Lookup, record: &ResponseRecord, now: SystemTime) -> bool {
+    let (asked, freshness, effective) = (&lookup.directives, &record.freshness, &lookup.effective);
+    if asked.no_cache || effective.mode == Mode::NoCache || freshness.no_cache || freshness.must_revalidate {
         return false;
     }
-    let window = asked
-        .stale_if_error
-        .or(request.stale_if_error)
-        .or(freshness.stale_if_error)
-        .or(settings.stale_if_error)
-        .unwrap_or_default();
+    let by_settings = || effective.stale_if_error.window(freshness.stale_if_error);
+    let window = asked.stale_if_error.unwrap_or_else(by_settings);
     let Some(age) = freshness.age(now) else {
         return false;
     };
@@ -163,6 +172,7 @@ pub fn serve_on_error(
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::settings::Settings;
     use super::super::testing::{Exchange, RESTRICTIONS, cache_control_lines, now, seconds};
     use super::*;
     use crate::cache::{Freshness, LifetimeSource};
@@ -209,15 +219,10 @@ mod tests {
         {
             for exchange in [plain(), asking("max-stale"), mode(Mode::ReadOnly)] {
                 let before = now() - seconds(1);
-                let judgement = judge(&exchange.lookup(), &record, before, &exchange.settings);
+                let judgement = judge(&exchange.lookup(), &record, before);
                 assert_eq!(judgement, Judgement::Revalidate(Reason::ClockSetBack));
-                assert!(!serve_on_error(
-                    &exchange.lookup(),
-                    &record,
-                    before,
-                    &exchange.settings.clone().stale_if_error(seconds(60)),
-                    &exchange.request
-                ));
+                let failing = exchange.with(|all| all.stale_if_error(seconds(60)));
+                assert!(!serve_on_error(&failing.lookup(), &record, before));
             }
         }
     }
@@ -331,7 +336,7 @@ mod tests {
                 let judgement = asking.judge(&record, seconds(61));
                 assert!(matches!(judgement, Judgement::Revalidate(_)), "{strict} {asked} {judgement:?}");
                 assert!(!asking.serves_on_error(&record, seconds(61)), "{strict} {asked}");
-                asking.request.mode = Mode::ForceCache;
+                asking.request.mode = Some(Mode::ForceCache);
                 assert!(matches!(asking.judge(&record, seconds(61)), Judgement::Revalidate(_)), "{strict} {asked}");
             }
         }
@@ -368,8 +373,7 @@ mod tests {
     fn force_cache_ignores_age() {
         assert_eq!(mode(Mode::ForceCache).judge(&stored("max-age=60"), seconds(30)), Judgement::Fresh);
         assert_eq!(mode(Mode::ForceCache).judge(&stored("max-age=60"), seconds(1 << 40)), stale(Reason::Mode, false));
-        let back =
-            judge(&mode(Mode::ForceCache).lookup(), &stored("max-age=60"), now() - seconds(5), &plain().settings);
+        let back = judge(&mode(Mode::ForceCache).lookup(), &stored("max-age=60"), now() - seconds(5));
         assert_eq!(back, stale(Reason::Mode, false));
     }
 
@@ -445,9 +449,8 @@ mod tests {
             lookup.directives.max_age = asked.map(Duration::from_secs);
             lookup.directives.max_stale = window.map(Duration::from_secs);
             lookup.directives.min_fresh = asked.map(Duration::from_secs);
-            let settings = Settings::default();
-            let judgement = judge(&lookup, &record, moment(at), &settings);
-            let _ = serve_on_error(&lookup, &record, moment(at), &settings, &RequestSettings::default());
+            let judgement = judge(&lookup, &record, moment(at));
+            let _ = serve_on_error(&lookup, &record, moment(at));
             let _ = record.freshness.expires();
             if moment(at) < moment(received) {
                 prop_assert_eq!(judgement, Judgement::Revalidate(Reason::ClockSetBack));

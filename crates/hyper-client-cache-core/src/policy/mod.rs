@@ -4,7 +4,7 @@
 //! what is malformed is read in the way that lets the cache do least.
 //!
 //! In the order in which a request meets them:
-//! [`plan`] (bypass, or look up), [`judge`] (is what is stored usable), [`add_validators`] (ask the origin about it),
+//! [`Effective`] (which settings hold for it), [`plan`] (bypass, or look up), [`judge`] (is what is stored usable), [`add_validators`] (ask the origin about it),
 //! [`admit`] (is what came to be stored, and on which [`Terms`]), [`merge`] (what a 304 changes), [`serve_on_error`]
 //! (stale instead of an error), [`invalidation_targets`] (what an unsafe request makes invalid).
 //! [`Settings`] and [`RequestSettings`] are what users ask for, [`CacheInfo`] what they are told.
@@ -12,11 +12,12 @@
 //! ```
 //! use std::time::{Duration, SystemTime};
 //! use http::{HeaderMap, Method, StatusCode, Uri, Version};
-//! use hyper_client_cache_core::policy::{Admission, Admit, Plan, RequestSettings, Settings, admit, plan};
+//! use hyper_client_cache_core::policy::{Admission, Admit, Effective, Plan, RequestSettings, Settings, admit, plan};
 //!
-//! let (settings, request) = (Settings::default(), RequestSettings::default());
 //! let (uri, sent) = (Uri::from_static("https://example.org/"), HeaderMap::new());
-//! let Plan::Lookup(lookup) = plan(&Method::GET, &uri, &sent, &settings, &request) else { panic!("bypass") };
+//! let settings = Settings::default();
+//! let effective = Effective::of(&settings, &RequestSettings::default(), &uri);
+//! let Plan::Lookup(lookup) = plan(&Method::GET, &uri, &sent, &settings, &effective) else { panic!("bypass") };
 //!
 //! let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
 //! let mut received = HeaderMap::new();
@@ -26,7 +27,7 @@
 //!     method: &Method::GET, uri: &uri, request_headers: &sent,
 //!     status: StatusCode::OK, version: Version::HTTP_11, response_headers: &received,
 //!     requested_at: now, received_at: now,
-//!     settings: &settings, request: &request, lookup: &lookup,
+//!     settings: &settings, lookup: &lookup,
 //! };
 //! let Admission::Store(terms) = admit(&exchange) else { panic!("refused") };
 //! assert_eq!(terms.freshness.lifetime, Some(Duration::from_secs(60)));
@@ -68,4 +69,6 @@ pub use self::outcome::{CacheInfo, Outcome, Storing};
 pub use self::plan::{Lookup, Plan, forbids_origin, plan};
 pub use self::reason::Reason;
 pub use self::revalidate::{Merge, add_validators, head_contradicts, merge};
-pub use self::settings::{CacheControl, ExpireAfter, Mode, RequestSettings, Secret, Settings};
+pub use self::settings::{
+    CacheControl, Effective, ExpireAfter, Mode, RequestSettings, Secret, Settings, StaleOption, StaleWindow,
+};

@@ -2,13 +2,12 @@
 //!
 //! Read next: `judge`, which looks at what was found.
 
-use std::time::Duration;
-
 use http::{HeaderMap, Method, Uri};
 
 use super::directives::RequestDirectives;
 use super::reason::Reason;
-use super::settings::{CacheControl, ExpireAfter, Mode, RequestSettings, Settings};
+use super::settings::{CacheControl, Effective, ExpireAfter, Mode, Settings};
+use crate::cache::LifetimeSource;
 
 /// What is to be done with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,23 +25,30 @@ pub enum Plan {
 pub struct Lookup {
     /// What the request says in its headers; nothing with [`CacheControl::Ignore`].
     pub directives: RequestDirectives,
-    /// The request's mode.
-    pub mode: Mode,
+    /// The settings that hold for the request.
+    pub effective: Effective,
     /// Whether what is stored is looked at.
     pub read: bool,
     /// Whether what comes is stored.
     pub write: bool,
     /// Whether the origin is not to be asked: by directive or by mode.
     pub only_if_cached: bool,
-    /// The request's own setting, before that of response and session.
-    pub stale_while_revalidate: Option<Duration>,
 }
 
 impl Lookup {
     /// Whether whatever is fresh will do: nothing asks for more. So it is with most requests.
     pub(super) fn accepts_fresh(&self) -> bool {
         let asked = &self.directives;
-        self.mode != Mode::NoCache && !asked.no_cache && asked.max_age.is_none() && asked.min_fresh.is_none()
+        !self.revalidates()
+            && self.effective.mode != Mode::NoCache
+            && !asked.no_cache
+            && asked.max_age.is_none()
+            && asked.min_fresh.is_none()
+    }
+
+    /// Whether the settings want the origin to be asked about whatever is stored. Not where that is not to be asked.
+    pub(super) fn revalidates(&self) -> bool {
+        self.effective.always_revalidate && !self.only_if_cached
     }
 }
 
@@ -53,17 +59,18 @@ impl Lookup {
 /// stored; upgrades; `no-store`; the settings that say so.
 /// A request without headers about caching costs one pass over the names of its headers.
 #[must_use]
-pub fn plan(method: &Method, uri: &Uri, headers: &HeaderMap, settings: &Settings, request: &RequestSettings) -> Plan {
+pub fn plan(method: &Method, uri: &Uri, headers: &HeaderMap, settings: &Settings, effective: &Effective) -> Plan {
     if !settings.allowed_methods.contains(method) {
         return Plan::Bypass(Reason::Method);
     }
     if uri.scheme().is_some_and(|scheme| !matches!(scheme.as_str(), "http" | "https")) {
         return Plan::Bypass(Reason::Scheme);
     }
-    if request.mode == Mode::NoStore {
+    if effective.mode == Mode::NoStore {
         return Plan::Bypass(Reason::Mode);
     }
-    if request.expire_after == Some(ExpireAfter::DoNotStore) {
+    // The session's own is about responses that say nothing: `admit` decides.
+    if effective.expire_after == ExpireAfter::DoNotStore && effective.source != LifetimeSource::Session {
         return Plan::Bypass(Reason::Setting);
     }
     let mut directed = false;
@@ -81,7 +88,7 @@ pub fn plan(method: &Method, uri: &Uri, headers: &HeaderMap, settings: &Settings
             _ => {}
         }
     }
-    let directives = if directed && settings.cache_control == CacheControl::Honor {
+    let directives = if directed && effective.cache_control == CacheControl::Honor {
         RequestDirectives::parse(headers)
     } else {
         RequestDirectives::default()
@@ -89,23 +96,23 @@ pub fn plan(method: &Method, uri: &Uri, headers: &HeaderMap, settings: &Settings
     if directives.no_store {
         return Plan::Bypass(Reason::RequestNoStore);
     }
-    let mode = request.mode;
+    let (mode, offline) = (effective.mode, effective.offline);
     Plan::Lookup(Lookup {
         directives,
-        mode,
-        read: mode != Mode::Reload,
+        effective: *effective,
+        read: mode != Mode::Reload || offline,
         write: mode != Mode::ReadOnly,
-        only_if_cached: directives.only_if_cached || mode == Mode::OnlyIfCached,
-        stale_while_revalidate: request.stale_while_revalidate,
+        only_if_cached: directives.only_if_cached || mode == Mode::OnlyIfCached || offline,
     })
 }
 
 /// Whether a request that [bypasses](Plan::Bypass) the cache says all the same that the origin is not to be asked
 /// (RFC 9111 section 5.2.1.7).
 #[must_use]
-pub fn forbids_origin(headers: &HeaderMap, settings: &Settings, request: &RequestSettings) -> bool {
-    request.mode == Mode::OnlyIfCached
-        || (settings.cache_control == CacheControl::Honor && RequestDirectives::parse(headers).only_if_cached)
+pub fn forbids_origin(headers: &HeaderMap, effective: &Effective) -> bool {
+    effective.offline
+        || effective.mode == Mode::OnlyIfCached
+        || (effective.cache_control == CacheControl::Honor && RequestDirectives::parse(headers).only_if_cached)
 }
 
 #[cfg(test)]

@@ -66,6 +66,12 @@ pub enum Reason {
     Mode,
     /// A setting, such as [`ExpireAfter::DoNotStore`](super::ExpireAfter::DoNotStore).
     Setting,
+    /// The cache is not used for the time being.
+    Disabled,
+    /// Everything is revalidated before it is served.
+    SettingAlwaysRevalidate,
+    /// The session is offline: served however stale.
+    SettingOffline,
 
     // What the response says.
     /// The response says `no-store`.
@@ -155,6 +161,9 @@ impl Reason {
             Self::RequestBody => "request-body",
             Self::Mode => "mode",
             Self::Setting => "setting",
+            Self::Disabled => "disabled",
+            Self::SettingAlwaysRevalidate => "setting-always-revalidate",
+            Self::SettingOffline => "setting-offline",
             Self::ResponseNoStore => "response-no-store",
             Self::ResponsePrivate => "response-private",
             Self::ResponseNoCache => "response-no-cache",
@@ -192,6 +201,7 @@ impl Reason {
             Self::RequestNoCache | Self::RequestMaxAge | Self::RequestMinFresh | Self::Mode => "; fwd=request",
             Self::Expired { .. }
             | Self::ClockSetBack
+            | Self::SettingAlwaysRevalidate
             | Self::ResponseNoCache
             | Self::ResponseMustRevalidate
             | Self::OriginChanged

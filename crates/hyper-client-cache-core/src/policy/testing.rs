@@ -7,8 +7,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version}
 use proptest::prelude::*;
 
 use super::{
-    Admission, Admit, Judgement, Lookup, Merge, Plan, Reason, RequestSettings, Settings, Terms, admit, judge, merge,
-    plan, serve_on_error, vary,
+    Admission, Admit, Effective, Judgement, Lookup, Merge, Plan, Reason, RequestSettings, Settings, Terms, admit,
+    judge, merge, plan, serve_on_error, vary,
 };
 use crate::cache::ResponseRecord;
 use crate::storage::CacheKey;
@@ -134,7 +134,11 @@ impl Exchange {
     }
 
     pub(super) fn plan(&self) -> Plan {
-        plan(&self.method, &self.uri, &self.sent, &self.settings, &self.request)
+        plan(&self.method, &self.uri, &self.sent, &self.settings, &self.effective())
+    }
+
+    pub(super) fn effective(&self) -> Effective {
+        Effective::of(&self.settings, &self.request, &self.uri)
     }
 
     pub(super) fn lookup(&self) -> Lookup {
@@ -155,7 +159,6 @@ impl Exchange {
             requested_at: self.requested_at,
             received_at: self.received_at,
             settings: &self.settings,
-            request: &self.request,
             lookup: &self.lookup(),
         })
     }
@@ -193,10 +196,10 @@ impl Exchange {
 
     /// The judgement on `record` when its response has been here for `resident`.
     pub(super) fn judge(&self, record: &ResponseRecord, resident: Duration) -> Judgement {
-        judge(&self.lookup(), record, now() + resident, &self.settings)
+        judge(&self.lookup(), record, now() + resident)
     }
 
     pub(super) fn serves_on_error(&self, record: &ResponseRecord, resident: Duration) -> bool {
-        serve_on_error(&self.lookup(), record, now() + resident, &self.settings, &self.request)
+        serve_on_error(&self.lookup(), record, now() + resident)
     }
 }

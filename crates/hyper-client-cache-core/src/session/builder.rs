@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::{Method, StatusCode};
 use tower_layer::Layer;
 
 use super::redirect::Redirects;
@@ -11,7 +12,7 @@ use crate::cache::{Cache, MemoryCache};
 use crate::clock::{Clock, system_clock};
 use crate::error::{Error, ErrorKind, Result};
 use crate::layer::CacheLayer;
-use crate::policy::{CacheControl, ExpireAfter, Settings};
+use crate::policy::{CacheControl, ExpireAfter, Mode, Settings, StaleWindow};
 use crate::transport::{Transport, TransportBuilder};
 
 /// Options of a [`CachedSession`]. Each has a default; [`build`](Self::build) says what is impossible.
@@ -72,6 +73,50 @@ impl SessionBuilder {
     /// alone.
     pub fn cache_control(mut self, cache_control: CacheControl) -> Self {
         self.settings = self.settings.cache_control(cache_control);
+        self
+    }
+
+    /// Sets how requests use the cache that do not say. Default: [`Mode::Default`].
+    pub fn mode(mut self, mode: Mode) -> Self {
+        self.settings = self.settings.mode(mode);
+        self
+    }
+
+    /// Answers from what is stored and opens no connection; see [`Settings::offline`]. Default: `false`.
+    pub fn offline(mut self, offline: bool) -> Self {
+        self.settings = self.settings.offline(offline);
+        self
+    }
+
+    /// Revalidates also what is fresh; see [`Settings::always_revalidate`]. Default: `false`.
+    pub fn always_revalidate(mut self, always_revalidate: bool) -> Self {
+        self.settings = self.settings.always_revalidate(always_revalidate);
+        self
+    }
+
+    /// Sets the methods whose responses are stored. Default: GET and HEAD.
+    pub fn allowed_methods(mut self, methods: impl IntoIterator<Item = Method>) -> Self {
+        self.settings = self.settings.allowed_methods(methods);
+        self
+    }
+
+    /// Sets the statuses that are stored without explicit freshness. Default: 200.
+    pub fn allowed_codes(mut self, codes: impl IntoIterator<Item = StatusCode>) -> Self {
+        self.settings = self.settings.allowed_codes(codes);
+        self
+    }
+
+    /// Sets for how long past its freshness a response is served instead of an error, where its headers do not say
+    /// (RFC 5861 section 4). Default: not at all.
+    pub fn stale_if_error(mut self, window: impl Into<StaleWindow>) -> Self {
+        self.settings = self.settings.stale_if_error(window);
+        self
+    }
+
+    /// Sets for how long past its freshness a response is served while it is refreshed in the background, where its
+    /// headers do not say (RFC 5861 section 3). Default: not at all.
+    pub fn stale_while_revalidate(mut self, window: impl Into<StaleWindow>) -> Self {
+        self.settings = self.settings.stale_while_revalidate(window);
         self
     }
 

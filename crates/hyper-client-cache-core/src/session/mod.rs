@@ -34,7 +34,8 @@ pub use self::response::Response;
 pub use self::url::IntoUrl;
 use crate::cache::{Cache, CacheStats};
 use crate::error::{Error, ErrorKind, Result};
-use crate::layer::{CacheLayer, CacheService};
+use crate::layer::{CacheLayer, CacheService, Disabled};
+use crate::policy::Settings;
 use crate::transport::{RequestBody, Transport};
 
 /// How much later than the layer the session gives up: more than a timer's tick, so that the layer comes first.
@@ -141,6 +142,59 @@ impl CachedSession {
     #[must_use]
     pub fn stats(&self) -> CacheStats {
         self.inner.layer.stats()
+    }
+
+    /// The settings as they are now.
+    #[must_use]
+    pub fn settings(&self) -> Arc<Settings> {
+        self.inner.layer.settings()
+    }
+
+    /// Changes the settings, for every request that begins from now on; one that is under way goes by those it began
+    /// with. `change` may be called more than once; see [`CacheLayer::update_settings`].
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # fn main() -> hyper_client_cache_core::Result<()> {
+    /// # let session = hyper_client_cache_core::CachedSession::builder().build()?;
+    /// session.update_settings(|settings| settings.expire_after(Duration::from_secs(60)))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] where a setting is impossible; the message names it, and nothing is changed.
+    pub fn update_settings(&self, change: impl Fn(Settings) -> Settings) -> Result<()> {
+        self.inner.layer.update_settings(change)
+    }
+
+    /// Goes offline or back: while this is on, whatever is stored is served however stale, everything else is answered
+    /// with 504, and no connection is opened. See [`Settings::offline`].
+    pub fn offline(&self, offline: bool) {
+        self.inner.layer.offline(offline);
+    }
+
+    /// Lets requests of this session go past the cache for as long as the guard lives: nothing is read, nothing is
+    /// stored. Other sessions that share the cache go on using it. See [`CacheLayer::disabled`].
+    ///
+    /// ```
+    /// # fn main() -> hyper_client_cache_core::Result<()> {
+    /// # let session = hyper_client_cache_core::CachedSession::builder().build()?;
+    /// let guard = session.disabled();
+    /// // session.get(..).send() asks the origin
+    /// drop(guard);
+    /// assert!(!session.is_disabled());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn disabled(&self) -> Disabled {
+        self.inner.layer.disabled()
+    }
+
+    /// Whether a [guard](Self::disabled) keeps requests of this session from using the cache.
+    #[must_use]
+    pub fn is_disabled(&self) -> bool {
+        self.inner.layer.is_disabled()
     }
 
     /// The layer under this session, for counts and tests.

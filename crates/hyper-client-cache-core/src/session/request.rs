@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::url::Url;
 use super::{CachedSession, Response};
 use crate::error::{BoxError, Error, ErrorKind, Result};
-use crate::policy::{ExpireAfter, Mode, RequestSettings};
+use crate::policy::{CacheControl, ExpireAfter, Mode, RequestSettings, StaleWindow};
 use crate::transport::RequestBody;
 
 /// A request that is being put together. What is wrong with it is said when it is sent.
@@ -147,15 +147,30 @@ impl RequestBuilder {
         self.set(|settings| settings.mode(mode))
     }
 
+    /// Revalidates what is stored before it is served: [`Mode::NoCache`]. What has no validator is fetched again.
+    pub fn refresh(self) -> Self {
+        self.mode(Mode::NoCache)
+    }
+
+    /// Fetches the response again, whatever is stored, and stores what comes: [`Mode::Reload`].
+    pub fn reload(self) -> Self {
+        self.mode(Mode::Reload)
+    }
+
+    /// Sets whether headers about caching count for this request and its response.
+    pub fn cache_control(self, cache_control: CacheControl) -> Self {
+        self.set(|settings| settings.cache_control(cache_control))
+    }
+
     /// Sets for how long past its freshness a response may answer this request instead of an error (RFC 5861 section 4),
     /// whatever the response and the session say. What forbids serving stale still does.
-    pub fn stale_if_error(self, window: impl Into<Option<Duration>>) -> Self {
+    pub fn stale_if_error(self, window: impl Into<StaleWindow>) -> Self {
         self.set(|settings| settings.stale_if_error(window))
     }
 
     /// Sets for how long past its freshness a response may answer this request while it is refreshed in the background
     /// (RFC 5861 section 3), whatever the response and the session say. What forbids serving stale still does.
-    pub fn stale_while_revalidate(self, window: impl Into<Option<Duration>>) -> Self {
+    pub fn stale_while_revalidate(self, window: impl Into<StaleWindow>) -> Self {
         self.set(|settings| settings.stale_while_revalidate(window))
     }
 

@@ -6,7 +6,11 @@ mod expire;
 
 mod request;
 
+mod effective;
+
 mod mode;
+
+mod window;
 
 mod secret;
 
@@ -14,10 +18,12 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 
+pub use self::effective::{Effective, StaleOption};
 pub use self::expire::ExpireAfter;
 pub use self::mode::{CacheControl, Mode};
 pub use self::request::RequestSettings;
 pub use self::secret::Secret;
+pub use self::window::StaleWindow;
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::Separation;
 
@@ -62,12 +68,27 @@ pub struct Settings {
     /// With [`CacheControl::Honor`] any other final status is stored too where its headers give explicit freshness,
     /// except 206 and 304.
     pub allowed_codes: Vec<StatusCode>,
+    /// How the cache is used, where neither request nor rule say. Default: [`Mode::Default`].
+    pub mode: Mode,
+    /// Whether no connection is opened at all: whatever is stored is served, however stale and whatever it says about
+    /// that, else the answer is 504. Before every [mode](Self::mode). Default: `false`.
+    ///
+    /// What is past its freshness is there only as long as it is kept: see [`retain_stale`](Self::retain_stale) and
+    /// [`stale_if_error`](Self::stale_if_error).
+    pub offline: bool,
+    /// Whether also what is fresh is revalidated before it is served, where the mode is [`Mode::Default`] or
+    /// [`Mode::ReadOnly`]. Unlike with [`Mode::NoCache`] it may still be served instead of an error. Default: `false`.
+    pub always_revalidate: bool,
     /// How long past its freshness a response may be served while it is refreshed in the background, where neither
-    /// request nor response say (RFC 5861 section 3). Default: not at all.
-    pub stale_while_revalidate: Option<Duration>,
+    /// request nor response nor rule say (RFC 5861 section 3). Default: not at all.
+    pub stale_while_revalidate: StaleWindow,
     /// How long past its freshness a response may be served instead of an error, where neither request nor response
-    /// say (RFC 5861 section 4). Default: not at all.
-    pub stale_if_error: Option<Duration>,
+    /// nor rule say (RFC 5861 section 4). Default: not at all.
+    pub stale_if_error: StaleWindow,
+    /// The statuses that count as an error for which a stale response may stand in, beside no answer at all; not those
+    /// that are also [allowed](Self::allowed_codes), which are answers like any other. Default: 500, 502, 503, 504
+    /// (RFC 5861 section 4).
+    pub error_codes: Vec<StatusCode>,
     /// How many variants of one URL are kept; the oldest go first. Default: 64.
     pub max_variants: usize,
     /// The longest body that is stored, in bytes. Default: no limit but the storage's own.
@@ -137,18 +158,52 @@ impl Settings {
         self
     }
 
+    /// Sets [`mode`](Self::mode).
+    #[must_use]
+    pub fn mode(mut self, mode: Mode) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// Sets [`offline`](Self::offline).
+    #[must_use]
+    pub fn offline(mut self, offline: bool) -> Self {
+        self.offline = offline;
+        self
+    }
+
+    /// Sets [`always_revalidate`](Self::always_revalidate).
+    #[must_use]
+    pub fn always_revalidate(mut self, always_revalidate: bool) -> Self {
+        self.always_revalidate = always_revalidate;
+        self
+    }
+
     /// Sets [`stale_while_revalidate`](Self::stale_while_revalidate).
     #[must_use]
-    pub fn stale_while_revalidate(mut self, window: impl Into<Option<Duration>>) -> Self {
+    pub fn stale_while_revalidate(mut self, window: impl Into<StaleWindow>) -> Self {
         self.stale_while_revalidate = window.into();
         self
     }
 
     /// Sets [`stale_if_error`](Self::stale_if_error).
     #[must_use]
-    pub fn stale_if_error(mut self, window: impl Into<Option<Duration>>) -> Self {
+    pub fn stale_if_error(mut self, window: impl Into<StaleWindow>) -> Self {
         self.stale_if_error = window.into();
         self
+    }
+
+    /// Sets [`error_codes`](Self::error_codes).
+    #[must_use]
+    pub fn error_codes(mut self, codes: impl IntoIterator<Item = StatusCode>) -> Self {
+        self.error_codes = codes.into_iter().collect();
+        self
+    }
+
+    /// Whether a stale response may stand in for an answer with this status.
+    #[must_use]
+    pub fn is_error(&self, status: StatusCode) -> bool {
+        self.error_codes.contains(&status) && !self.allowed_codes.contains(&status)
     }
 
     /// Sets [`max_variants`](Self::max_variants).
@@ -205,6 +260,8 @@ impl Settings {
             "`allowed_methods` has CONNECT, which opens a tunnel and has no response to store; leave it out"
         } else if self.allowed_codes.iter().any(|code| !is_storable(*code)) {
             "`allowed_codes` has 206, 304 or a status outside 200 to 599, none of which is a whole response; leave it out"
+        } else if self.error_codes.iter().any(|code| !matches!(code.as_u16(), 400..=599)) {
+            "`error_codes` has a status outside 400 to 599, which is no error; leave it out"
         } else if self.max_body_len == Some(0) {
             "`max_body_len` is 0; use `None` for no limit, or `ExpireAfter::DoNotStore`"
         } else if self.partition.as_deref() == Some("") {
@@ -226,8 +283,17 @@ impl Default for Settings {
             expire_after: ExpireAfter::Never,
             allowed_methods: vec![Method::GET, Method::HEAD],
             allowed_codes: vec![StatusCode::OK],
-            stale_while_revalidate: None,
-            stale_if_error: None,
+            mode: Mode::Default,
+            offline: false,
+            always_revalidate: false,
+            stale_while_revalidate: StaleWindow::Never,
+            stale_if_error: StaleWindow::Never,
+            error_codes: vec![
+                StatusCode::INTERNAL_SERVER_ERROR,
+                StatusCode::BAD_GATEWAY,
+                StatusCode::SERVICE_UNAVAILABLE,
+                StatusCode::GATEWAY_TIMEOUT,
+            ],
             max_variants: MAX_VARIANTS,
             max_body_len: None,
             retain_stale: RETAIN_STALE,
@@ -254,7 +320,7 @@ mod tests {
         assert_eq!(settings.cache_control, CacheControl::Honor);
         assert_eq!(settings.allowed_codes, [StatusCode::OK]);
         assert_eq!(settings.max_variants, 64);
-        assert_eq!(settings.stale_if_error, None);
+        assert_eq!(settings.stale_if_error, StaleWindow::Never);
         assert!(settings.validate().is_ok());
         assert!(Settings::rfc9111().validate().is_ok());
     }
@@ -268,6 +334,7 @@ mod tests {
             (default().allowed_methods([Method::CONNECT]), "`allowed_methods`"),
             (default().allowed_codes([StatusCode::PARTIAL_CONTENT]), "`allowed_codes`"),
             (default().allowed_codes([StatusCode::CONTINUE]), "`allowed_codes`"),
+            (default().error_codes([StatusCode::OK]), "`error_codes`"),
             (default().max_body_len(0), "`max_body_len`"),
             (default().partition(""), "`partition`"),
             (default().secret(Vec::new()), "`secret`"),

@@ -1,10 +1,10 @@
 //! What one request asks of the cache.
 
-use std::time::Duration;
-
-use super::{ExpireAfter, Mode};
+use super::{CacheControl, ExpireAfter, Mode, StaleWindow};
 
 /// What one request asks of the cache. Travels in the request's extensions and never reaches the origin.
+///
+/// What is left out is decided by the first URL rule that matches, then by the session.
 ///
 /// ```
 /// use std::time::Duration;
@@ -16,17 +16,19 @@ use super::{ExpireAfter, Mode};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RequestSettings {
-    /// How long the response is good for where its headers do not say; before the session's. Default: the session's.
+    /// How long the response is good for where its headers do not say.
     pub expire_after: Option<ExpireAfter>,
     /// Whether the lifetime of the settings overrides `Cache-Control` and `Expires` of the response, `no-store`
-    /// included. What a shared cache must not store it still does not. Default: `false`.
-    pub force_ttl: bool,
-    /// How the cache is used. Default: [`Mode::Default`].
-    pub mode: Mode,
-    /// Overrides what the response and the session say about serving stale instead of an error. Default: they decide.
-    pub stale_if_error: Option<Duration>,
-    /// Overrides what the response and the session say about serving stale while refreshing. Default: they decide.
-    pub stale_while_revalidate: Option<Duration>,
+    /// included. What a shared cache must not store it still does not. Default: as the rule says, else `false`.
+    pub force_ttl: Option<bool>,
+    /// How the cache is used.
+    pub mode: Option<Mode>,
+    /// Whether headers about caching are obeyed.
+    pub cache_control: Option<CacheControl>,
+    /// Overrides what the response, the rule and the session say about serving stale instead of an error.
+    pub stale_if_error: Option<StaleWindow>,
+    /// Overrides what the response, the rule and the session say about serving stale while refreshing.
+    pub stale_while_revalidate: Option<StaleWindow>,
 }
 
 impl RequestSettings {
@@ -40,28 +42,35 @@ impl RequestSettings {
     /// Sets [`force_ttl`](Self::force_ttl).
     #[must_use]
     pub fn force_ttl(mut self, force_ttl: bool) -> Self {
-        self.force_ttl = force_ttl;
+        self.force_ttl = Some(force_ttl);
         self
     }
 
     /// Sets [`mode`](Self::mode).
     #[must_use]
     pub fn mode(mut self, mode: Mode) -> Self {
-        self.mode = mode;
+        self.mode = Some(mode);
+        self
+    }
+
+    /// Sets [`cache_control`](Self::cache_control).
+    #[must_use]
+    pub fn cache_control(mut self, cache_control: CacheControl) -> Self {
+        self.cache_control = Some(cache_control);
         self
     }
 
     /// Sets [`stale_if_error`](Self::stale_if_error).
     #[must_use]
-    pub fn stale_if_error(mut self, window: impl Into<Option<Duration>>) -> Self {
-        self.stale_if_error = window.into();
+    pub fn stale_if_error(mut self, window: impl Into<StaleWindow>) -> Self {
+        self.stale_if_error = Some(window.into());
         self
     }
 
     /// Sets [`stale_while_revalidate`](Self::stale_while_revalidate).
     #[must_use]
-    pub fn stale_while_revalidate(mut self, window: impl Into<Option<Duration>>) -> Self {
-        self.stale_while_revalidate = window.into();
+    pub fn stale_while_revalidate(mut self, window: impl Into<StaleWindow>) -> Self {
+        self.stale_while_revalidate = Some(window.into());
         self
     }
 }
