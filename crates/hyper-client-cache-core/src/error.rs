@@ -43,6 +43,8 @@ pub enum ErrorKind {
     Corrupt,
     /// A storage: it cannot be reached, is busy, full, read-only or failed.
     Storage,
+    /// A storage behind a guard: it did not answer in time, or was not asked because of that before.
+    Unavailable,
 }
 
 impl ErrorKind {
@@ -61,6 +63,7 @@ impl ErrorKind {
             Self::Closed => "already closed",
             Self::Corrupt => "stored bytes are damaged or not ours",
             Self::Storage => "the store failed",
+            Self::Unavailable => "the store is not available",
         }
     }
 }

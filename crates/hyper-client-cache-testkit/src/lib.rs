@@ -48,3 +48,8 @@ pub use self::faulty::{Faults, FaultyStorage, Op};
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/writing-a-backend.md")]
 struct WritingABackend;
+
+/// Compiles the code of the page about the guard.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guarding.md")]
+struct Guarding;

@@ -7,6 +7,7 @@
 //! [`ledger`] what this process knows beyond its store (writes on their way, invalidations).
 
 pub mod codec;
+mod guarded;
 pub mod ledger;
 mod memory;
 pub mod parts;
@@ -22,6 +23,7 @@ use bytes::Bytes;
 use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, stream};
 
+pub use self::guarded::GuardedCache;
 pub use self::memory::{MemoryCache, MemoryCacheBuilder};
 pub use self::record::{
     BodyPlace, Freshness, Group, LifetimeSource, Record, ResponseRecord, Selecting, Variant, Variants,

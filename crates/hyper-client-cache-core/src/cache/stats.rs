@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::storage::StorageStats;
+use crate::storage::{GuardStats, StorageStats};
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
@@ -15,6 +15,8 @@ macro_rules! counters {
             pub corrupt: u64,
             /// Live entries removed to stay within a bound.
             pub evicted: u64,
+            /// Why calls to the store failed, where a [guard](crate::storage::Guard) stands before it.
+            pub guard: GuardStats,
         }
 
         /// The counters themselves. One relaxed addition each.
@@ -29,6 +31,7 @@ macro_rules! counters {
                     $($name: self.$name.read(),)*
                     corrupt: storages.corrupt,
                     evicted: storages.evicted,
+                    guard: storages.guard,
                 }
             }
         }

@@ -3,11 +3,13 @@
 //! This module knows nothing about HTTP.
 //! [`Storage`] is the trait that a backend implements, [`Entry`] what it stores, [`CacheKey`] what it stores it under;
 //! [`frame`] lays an entry out in bytes that are checked when read.
-//! [`MemoryStorage`] is the backend that comes with core, [`TieredStorage`] puts one storage before another.
+//! [`MemoryStorage`] is the backend that comes with core, [`TieredStorage`] puts one storage before another, [`Guard`]
+//! keeps a slow or dead store away from requests.
 //! What is built from storages for HTTP is a [`Cache`](crate::cache::Cache).
 
 mod entry;
 pub mod frame;
+mod guarded;
 mod key;
 mod memory;
 mod tiered;
@@ -17,9 +19,11 @@ use std::fmt;
 use async_trait::async_trait;
 use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 pub use self::entry::{Entry, Memo};
+pub use self::guarded::{BreakerState, Guard, GuardBuilder, GuardStats, GuardedStorage};
+pub(crate) use self::guarded::{Call, Changes, Class, Gate, guarded_stream, probe_key};
 pub use self::key::{CacheKey, InvalidKey};
 pub use self::memory::{MemoryStorage, MemoryStorageBuilder};
 pub use self::tiered::{FrontGate, TieredStorage};
@@ -170,13 +174,16 @@ pub struct StorageInfo {
     pub expiry: NativeExpiry,
     /// The most bytes that head and body of one entry may have together; `None`: no limit of its own.
     pub max_entry_len: Option<u64>,
+    /// How long a look-up takes at most, whatever the store does; `None`: nobody has made sure. A
+    /// [guard](GuardedStorage) does.
+    pub deadline: Option<Duration>,
 }
 
 impl StorageInfo {
     /// A storage in this process that expires nothing by itself and has no limit.
     #[must_use]
     pub const fn new(name: &'static str) -> Self {
-        Self { name, persistent: false, shared: false, expiry: NativeExpiry::None, max_entry_len: None }
+        Self { name, persistent: false, shared: false, expiry: NativeExpiry::None, max_entry_len: None, deadline: None }
     }
 
     /// Sets [`persistent`](Self::persistent).
@@ -206,6 +213,13 @@ impl StorageInfo {
         self.max_entry_len = limit;
         self
     }
+
+    /// Sets [`deadline`](Self::deadline).
+    #[must_use]
+    pub const fn deadline(mut self, deadline: Option<Duration>) -> Self {
+        self.deadline = deadline;
+        self
+    }
 }
 
 /// Whether a store removes entries past their deadline by itself.
@@ -228,6 +242,8 @@ pub struct StorageStats {
     pub corrupt: u64,
     /// Live entries removed to stay within a bound.
     pub evicted: u64,
+    /// What a [guard](GuardedStorage) around it has counted.
+    pub guard: GuardStats,
 }
 
 impl StorageStats {
@@ -237,13 +253,21 @@ impl StorageStats {
         Self {
             corrupt: self.corrupt.saturating_add(other.corrupt),
             evicted: self.evicted.saturating_add(other.evicted),
+            guard: self.guard.plus(other.guard),
         }
     }
 
     /// Counts with these figures.
     #[must_use]
     pub const fn new(corrupt: u64, evicted: u64) -> Self {
-        Self { corrupt, evicted }
+        Self { corrupt, evicted, guard: GuardStats::new() }
+    }
+
+    /// The same counts with those of a guard around the storage added.
+    #[must_use]
+    pub const fn guarded(mut self, guard: GuardStats) -> Self {
+        self.guard = self.guard.plus(guard);
+        self
     }
 }
 

@@ -10,6 +10,7 @@
     unreachable_pub
 )]
 
+mod guard;
 mod memory;
 #[cfg(feature = "client")]
 mod session;

@@ -1,0 +1,130 @@
+//! What is behind a guard keeps the whole contract.
+
+use std::sync::Arc;
+
+use hyper_client_cache_core::cache::{Cache, GuardedCache, MemoryCache};
+use hyper_client_cache_core::storage::{CacheKey, Guard, MemoryStorage, MemoryStorageBuilder, Storage};
+use hyper_client_cache_testkit::contract::{CacheHarness, Damage, Harness, Opened};
+use hyper_client_cache_testkit::reference::{Disk, ReferenceStorage};
+use hyper_client_cache_testkit::{FaultyStorage, ManualClock, async_trait, cache_contract_tests, contract_tests};
+
+/// The reference storage behind a guard that does or does not let calls run on.
+#[derive(Debug)]
+struct Behind {
+    clock: ManualClock,
+    disk: Disk,
+    guard: Guard,
+}
+
+impl Behind {
+    fn guard(detach: bool) -> Self {
+        let guard = Guard::builder().detach(detach).build().unwrap();
+        Self { clock: ManualClock::new(), disk: Disk::default(), guard }
+    }
+
+    /// With a storage between that answers no call at its first poll once the disk has been slow.
+    fn open(&self, inner: impl Storage) -> Opened {
+        Opened::new(self.guard.storage(FaultyStorage::new(inner)))
+    }
+}
+
+#[async_trait]
+impl Harness for Behind {
+    async fn open(&self, namespace: &str) -> Opened {
+        self.open(ReferenceStorage::open(&self.disk, namespace, self.clock.clone()))
+    }
+
+    fn clock(&self) -> ManualClock {
+        self.clock.clone()
+    }
+
+    async fn open_limited(&self, namespace: &str, max_entry_len: u64) -> Option<Opened> {
+        let inner = ReferenceStorage::open(&self.disk, namespace, self.clock.clone()).max_entry_len(max_entry_len);
+        Some(self.open(inner))
+    }
+
+    async fn damage(&self, namespace: &str, key: &CacheKey, damage: Damage) -> bool {
+        let Some(bytes) = self.disk.raw(namespace, key) else { return false };
+        let mut bytes = bytes.to_vec();
+        damage.apply(&mut bytes) && self.disk.overwrite_raw(namespace, key, bytes.into())
+    }
+
+    fn entries_visited(&self) -> Option<u64> {
+        Some(self.disk.visited())
+    }
+}
+
+/// Memory behind a guard, as a storage and as a cache.
+#[derive(Debug, Default)]
+struct Memory(ManualClock);
+
+impl Memory {
+    fn builder(&self) -> MemoryStorageBuilder {
+        MemoryStorage::builder().clock(Arc::new(self.0.clone()))
+    }
+}
+
+#[async_trait]
+impl Harness for Memory {
+    async fn open(&self, _namespace: &str) -> Opened {
+        Opened::new(Guard::default().storage(self.builder().build().unwrap()))
+    }
+
+    fn clock(&self) -> ManualClock {
+        self.0.clone()
+    }
+
+    async fn open_limited(&self, _namespace: &str, max_entry_len: u64) -> Option<Opened> {
+        Some(Opened::new(Guard::default().storage(self.builder().max_entry_len(max_entry_len).build().unwrap())))
+    }
+}
+
+#[async_trait]
+impl CacheHarness for Memory {
+    async fn open(&self) -> Arc<dyn Cache> {
+        Arc::new(GuardedCache::new(MemoryCache::builder().clock(Arc::new(self.0.clone())).build().unwrap()))
+    }
+
+    fn clock(&self) -> ManualClock {
+        self.0.clone()
+    }
+}
+
+mod memory {
+    use super::*;
+
+    // It has no bytes to damage, no credentials, and is gone with its process.
+    contract_tests!(
+        Memory::default(),
+        skip = [
+            s03_a_killed_writer_leaves_whole_entries,
+            s06_no_body_is_decoded,
+            s06_the_cost_is_that_of_the_dead,
+            s13_what_persists_is_there_after_reopening,
+            s14_no_credential_is_shown,
+            S15
+        ]
+    );
+
+    mod cache {
+        use super::*;
+
+        cache_contract_tests!(Memory::default());
+    }
+}
+
+mod detached {
+    use super::*;
+
+    // Credentials are the storage's own affair, and this one is gone with its process.
+    contract_tests!(Behind::guard(true), skip = [s03_a_killed_writer_leaves_whole_entries, s14_no_credential_is_shown]);
+}
+
+mod attached {
+    use super::*;
+
+    contract_tests!(
+        Behind::guard(false),
+        skip = [s03_a_killed_writer_leaves_whole_entries, s14_no_credential_is_shown]
+    );
+}
