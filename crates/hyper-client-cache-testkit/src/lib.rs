@@ -12,7 +12,7 @@
 //!
 //! In reading order: [`contract`] (the rules), [`reference`](mod@reference) (the smallest storage that keeps them
 //! all), [`broken`] (one storage for each rule that does not), [`FaultyStorage`] (one that fails when told to),
-//! [`ManualClock`].
+//! [`proxy`] (a way to a real server that fails when told to), [`ManualClock`].
 //!
 //! ```
 //! use hyper_client_cache_testkit::contract;
@@ -30,6 +30,8 @@ pub mod contract;
 pub mod reference;
 
 pub mod origin;
+
+pub mod proxy;
 
 pub mod broken;
 

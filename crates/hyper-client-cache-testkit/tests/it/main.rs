@@ -16,4 +16,5 @@ mod docs;
 mod faulty;
 mod killed;
 mod origin;
+mod proxy;
 mod reference;
