@@ -12,6 +12,7 @@ use super::Engine;
 use super::body::CacheBody;
 use super::flight::{Leader, Role, Verdict};
 use super::lookup::{Asked, Found, selecting, selects};
+use super::route::Past;
 use super::service::Origin;
 use crate::cache::ledger::Generation;
 use crate::cache::{Record, Selecting, Stored};
@@ -56,7 +57,7 @@ pub(super) async fn bypass<S, B>(
     engine: &Arc<Engine>,
     mut inner: S,
     request: Request<B>,
-    reason: Reason,
+    past: Past,
     settings: &Settings,
 ) -> Result<Response<CacheBody>>
 where
@@ -66,7 +67,8 @@ where
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let partition = key::partition(request.headers(), settings.separation());
     let response = inner.send(request).await?;
-    if !method.is_safe() || reason == Reason::MethodOverride {
+    let reason = past.reason;
+    if !past.read_only && (!method.is_safe() || reason == Reason::MethodOverride) {
         // What overrides the method could be any (case 31).
         let method = if method.is_safe() { Method::POST } else { method };
         let targets = policy::invalidation_targets(&method, &uri, response.status(), response.headers());
@@ -326,7 +328,7 @@ impl Engine {
             return;
         }
         let primary = key::primary(&Method::GET, &parts.uri, ticket.partition.as_ref());
-        let Ok(Some(stored)) = self.read(&primary).await else { return };
+        let Ok(Some(stored)) = self.read(&primary, true).await else { return };
         let candidates = match &*stored.record {
             Record::Variants(index) => {
                 let is_selected = |selecting: &[Selecting]| selects(selecting, &parts.headers, &ticket.settings);
@@ -336,7 +338,7 @@ impl Engine {
             _ => vec![primary],
         };
         for key in candidates {
-            let stored = self.read(&key).await.ok().flatten();
+            let stored = self.read(&key, true).await.ok().flatten();
             let record = stored.as_ref().and_then(|stored| stored.record.as_response());
             if record.is_some_and(|record| policy::head_contradicts(record, headers)) {
                 self.ledger.forget(key);

@@ -42,7 +42,7 @@ impl Engine {
                 keys.push(key::primary(&method, uri, partition));
             }
         }
-        if let Ok(Some(stored)) = self.read(&group).await {
+        if let Ok(Some(stored)) = self.read(&group, true).await {
             if let Record::Group(members) = &*stored.record {
                 keys.extend(members.members.iter().filter(|key| !keys.contains(key)).copied().collect::<Vec<_>>());
             }
@@ -50,7 +50,7 @@ impl Engine {
         }
         let mut variants = Vec::new();
         for key in &keys {
-            if let Ok(Some(stored)) = self.read(key).await
+            if let Ok(Some(stored)) = self.read(key, true).await
                 && let Record::Variants(index) = &*stored.record
             {
                 variants.extend(index.variants.iter().map(|variant| variant.key));

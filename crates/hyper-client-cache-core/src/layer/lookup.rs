@@ -72,7 +72,7 @@ impl Engine {
     }
 
     async fn find_at(&self, request: Asked<'_>, primary: CacheKey, lookup: &Lookup) -> Found {
-        let stored = match self.read(&primary).await {
+        let stored = match self.read(&primary, lookup.write).await {
             Ok(Some(stored)) => stored,
             Ok(None) => return Found::nothing(Reason::NotFound),
             Err(reason) => return Found::nothing(reason),
@@ -85,10 +85,10 @@ impl Engine {
                     at_primary: Some(stored),
                     ..Found::nothing(Reason::NotFound)
                 },
-                None => self.mismatch(primary),
+                None => self.mismatch(primary, lookup.write),
             },
             Record::Variants(_) => Box::pin(self.find_variant(request, stored, lookup)).await,
-            Record::Group(_) => self.mismatch(primary),
+            Record::Group(_) => self.mismatch(primary, lookup.write),
         }
     }
 
@@ -114,9 +114,9 @@ impl Engine {
                 continue;
             }
             let changes = self.ledger.changes(&variant.key);
-            let Ok(Some(stored)) = self.read(&variant.key).await else { continue };
+            let Ok(Some(stored)) = self.read(&variant.key, lookup.write).await else { continue };
             let Some(judgement) = self.accept(&stored, request, lookup) else {
-                self.mismatch(variant.key);
+                self.mismatch(variant.key, lookup.write);
                 continue;
             };
             let serves = matches!(judgement, Judgement::Fresh | Judgement::ServeStale { .. });
@@ -132,11 +132,12 @@ impl Engine {
         found
     }
 
-    pub(super) async fn read(&self, key: &CacheKey) -> Result<Option<Stored>, Reason> {
+    /// What lies under a key. What should not lie there is removed, where the request may `write`.
+    pub(super) async fn read(&self, key: &CacheKey, write: bool) -> Result<Option<Stored>, Reason> {
         match self.ledger.lookup(key).await {
             Ok(Some(stored)) if stored.record.key() == key => Ok(Some(stored)),
             Ok(Some(_)) => {
-                self.mismatch(*key);
+                self.mismatch(*key, write);
                 Ok(None)
             }
             Ok(None) => Ok(None),
@@ -157,10 +158,12 @@ impl Engine {
         is_ours.then(|| policy::judge(lookup, record, self.clock.now()))
     }
 
-    fn mismatch(&self, key: CacheKey) -> Found {
-        tracing::warn!(%key, "a stored record is not what its key says: removed");
+    fn mismatch(&self, key: CacheKey, write: bool) -> Found {
+        tracing::warn!(%key, "a stored record is not what its key says: not used");
         self.ledger.counters.mismatched.add();
-        self.ledger.forget(key);
+        if write {
+            self.ledger.forget(key);
+        }
         Found::nothing(Reason::RecordMismatch)
     }
 }

@@ -21,6 +21,8 @@ pub(super) struct Past {
     pub(super) reason: Reason,
     /// Whether the origin is not to be asked either, so that nobody answers.
     pub(super) offline: bool,
+    /// Whether what is stored stays, also what the request makes invalid.
+    pub(super) read_only: bool,
 }
 
 /// What is known of a request once the store was asked.
@@ -60,7 +62,7 @@ impl Engine {
             Plan::Lookup(_) => Reason::RequestBody,
             Plan::Bypass(reason) => reason,
         };
-        Err(Past { reason, offline: policy::forbids_origin(headers, &effective) })
+        Err(Past { reason, offline: policy::forbids_origin(headers, &effective), read_only: effective.read_only })
     }
 
     /// What is the request's key, what is stored under it, and may that be served?

@@ -146,8 +146,8 @@ where
     // 1. Is the cache to be used at all?
     let lookup = match engine.plan(&request, &settings) {
         Ok(lookup) => lookup,
-        Err(Past { reason, offline: true }) => return Ok(engine.offline(reason, None)),
-        Err(Past { reason, .. }) => return Box::pin(exchange::bypass(engine, inner, request, reason, &settings)).await,
+        Err(Past { reason, offline: true, .. }) => return Ok(engine.offline(reason, None)),
+        Err(past) => return Box::pin(exchange::bypass(engine, inner, request, past, &settings)).await,
     };
 
     // 2. What is the request's key, what is stored under it, and may that be served?

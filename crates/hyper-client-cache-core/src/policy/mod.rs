@@ -70,5 +70,6 @@ pub use self::plan::{Lookup, Plan, forbids_origin, plan};
 pub use self::reason::Reason;
 pub use self::revalidate::{Merge, add_validators, head_contradicts, merge};
 pub use self::settings::{
-    CacheControl, Effective, ExpireAfter, Mode, RequestSettings, Secret, Settings, StaleOption, StaleWindow,
+    CacheControl, Effective, ExpireAfter, Mode, RequestSettings, Rules, Secret, Settings, StaleOption, StaleWindow,
+    UrlRule,
 };

@@ -112,7 +112,7 @@ impl CacheInfo {
     /// The `Cache-Status` line (RFC 9211) for a cache of this name.
     ///
     /// It shows no key, because a key can tell two partitions apart. Characters of `cache_name` that the field cannot
-    /// hold are left out.
+    /// hold are left out. Where a setting has overridden the headers, the detail is the reason with `.forced-ttl`.
     #[must_use]
     pub fn cache_status(&self, cache_name: &str) -> HeaderValue {
         let mut line = structured_name(cache_name);
@@ -138,6 +138,9 @@ impl CacheInfo {
         }
         line.push_str("; detail=");
         line.push_str(self.reason.as_str());
+        if self.lifetime_source == Some(LifetimeSource::Forced) {
+            line.push_str(".forced-ttl");
+        }
         HeaderValue::try_from(line).unwrap_or_else(|_| HeaderValue::from_static("cache"))
     }
 }

@@ -71,7 +71,7 @@ pub fn plan(method: &Method, uri: &Uri, headers: &HeaderMap, settings: &Settings
     }
     // The session's own is about responses that say nothing: `admit` decides.
     if effective.expire_after == ExpireAfter::DoNotStore && effective.source != LifetimeSource::Session {
-        return Plan::Bypass(Reason::Setting);
+        return Plan::Bypass(if effective.source == LifetimeSource::Rule { Reason::Rule } else { Reason::Setting });
     }
     let mut directed = false;
     for name in headers.keys() {
@@ -101,7 +101,7 @@ pub fn plan(method: &Method, uri: &Uri, headers: &HeaderMap, settings: &Settings
         directives,
         effective: *effective,
         read: mode != Mode::Reload || offline,
-        write: mode != Mode::ReadOnly,
+        write: !effective.read_only,
         only_if_cached: directives.only_if_cached || mode == Mode::OnlyIfCached || offline,
     })
 }

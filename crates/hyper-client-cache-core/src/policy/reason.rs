@@ -66,6 +66,8 @@ pub enum Reason {
     Mode,
     /// A setting, such as [`ExpireAfter::DoNotStore`](super::ExpireAfter::DoNotStore).
     Setting,
+    /// The URL rule that matches says [`ExpireAfter::DoNotStore`](super::ExpireAfter::DoNotStore).
+    Rule,
     /// The cache is not used for the time being.
     Disabled,
     /// Everything is revalidated before it is served.
@@ -161,6 +163,7 @@ impl Reason {
             Self::RequestBody => "request-body",
             Self::Mode => "mode",
             Self::Setting => "setting",
+            Self::Rule => "rule",
             Self::Disabled => "disabled",
             Self::SettingAlwaysRevalidate => "setting-always-revalidate",
             Self::SettingOffline => "setting-offline",

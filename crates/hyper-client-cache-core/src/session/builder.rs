@@ -12,7 +12,7 @@ use crate::cache::{Cache, MemoryCache};
 use crate::clock::{Clock, system_clock};
 use crate::error::{Error, ErrorKind, Result};
 use crate::layer::CacheLayer;
-use crate::policy::{CacheControl, ExpireAfter, Mode, Settings, StaleWindow};
+use crate::policy::{CacheControl, ExpireAfter, Mode, Settings, StaleWindow, UrlRule};
 use crate::transport::{Transport, TransportBuilder};
 
 /// Options of a [`CachedSession`]. Each has a default; [`build`](Self::build) says what is impossible.
@@ -73,6 +73,18 @@ impl SessionBuilder {
     /// alone.
     pub fn cache_control(mut self, cache_control: CacheControl) -> Self {
         self.settings = self.settings.cache_control(cache_control);
+        self
+    }
+
+    /// Adds a rule for certain URLs, after those that are there: the first that matches counts. Default: none.
+    pub fn rule(mut self, rule: UrlRule) -> Self {
+        self.settings = self.settings.rule(rule);
+        self
+    }
+
+    /// Sets all rules for certain URLs, in their order: the first that matches counts. Default: none.
+    pub fn rules(mut self, rules: impl IntoIterator<Item = UrlRule>) -> Self {
+        self.settings = self.settings.rules(rules);
         self
     }
 

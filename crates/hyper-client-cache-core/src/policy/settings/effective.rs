@@ -16,6 +16,8 @@ use crate::cache::LifetimeSource;
 pub struct Effective {
     /// How the cache is used.
     pub mode: Mode,
+    /// Whether nothing is written: by whoever of session, rule and request says [`Mode::ReadOnly`].
+    pub read_only: bool,
     /// Whether [`Settings::offline`] is on.
     pub offline: bool,
     /// Whether the headers of request and response count.
@@ -37,26 +39,34 @@ pub struct Effective {
 impl Effective {
     /// What holds for a request to `uri` with these settings of its own.
     ///
-    /// Allocates nothing.
+    /// Allocates nothing where there are no rules.
     #[must_use]
-    pub fn of(settings: &Settings, request: &RequestSettings, _uri: &Uri) -> Self {
-        let mode = request.mode.unwrap_or(settings.mode);
-        let (expire_after, source) = match request.expire_after {
-            Some(own) => (own, LifetimeSource::Request),
-            None => (settings.expire_after, LifetimeSource::Session),
+    pub fn of(settings: &Settings, request: &RequestSettings, uri: &Uri) -> Self {
+        let rule = settings.rules.first_match(uri);
+        let mode = request.mode.or(rule.and_then(|rule| rule.mode)).unwrap_or(settings.mode);
+        let (expire_after, source) = match (request.expire_after, rule.and_then(|rule| rule.expire_after)) {
+            (Some(own), _) => (own, LifetimeSource::Request),
+            (None, Some(of_rule)) => (of_rule, LifetimeSource::Rule),
+            (None, None) => (settings.expire_after, LifetimeSource::Session),
         };
+        let cache_control = request.cache_control.or(rule.and_then(|rule| rule.cache_control));
         Self {
             mode,
+            read_only: [Some(settings.mode), rule.and_then(|rule| rule.mode), request.mode]
+                .contains(&Some(Mode::ReadOnly)),
             offline: settings.offline,
-            cache_control: request.cache_control.unwrap_or(settings.cache_control),
+            cache_control: cache_control.unwrap_or(settings.cache_control),
             expire_after,
             source,
-            force_ttl: request.force_ttl.unwrap_or_default(),
+            force_ttl: request.force_ttl.or(rule.and_then(|rule| rule.force_ttl)).unwrap_or_default(),
             always_revalidate: settings.always_revalidate && matches!(mode, Mode::Default | Mode::ReadOnly),
-            stale_if_error: StaleOption { own: request.stale_if_error, otherwise: settings.stale_if_error },
+            stale_if_error: StaleOption {
+                own: request.stale_if_error,
+                otherwise: rule.and_then(|rule| rule.stale_if_error).unwrap_or(settings.stale_if_error),
+            },
             stale_while_revalidate: StaleOption {
                 own: request.stale_while_revalidate,
-                otherwise: settings.stale_while_revalidate,
+                otherwise: rule.and_then(|rule| rule.stale_while_revalidate).unwrap_or(settings.stale_while_revalidate),
             },
         }
     }

@@ -12,6 +12,10 @@ mod mode;
 
 mod window;
 
+mod rules;
+
+mod pattern;
+
 mod secret;
 
 use std::time::Duration;
@@ -22,6 +26,7 @@ pub use self::effective::{Effective, StaleOption};
 pub use self::expire::ExpireAfter;
 pub use self::mode::{CacheControl, Mode};
 pub use self::request::RequestSettings;
+pub use self::rules::{Rules, UrlRule};
 pub use self::secret::Secret;
 pub use self::window::StaleWindow;
 use crate::error::{Error, ErrorKind, Result};
@@ -62,6 +67,8 @@ pub struct Settings {
     pub shared: bool,
     /// How long a response is good for where its headers do not say. Default: [`ExpireAfter::Never`].
     pub expire_after: ExpireAfter,
+    /// What holds for certain URLs, in this order: the first rule that matches counts. Default: none.
+    pub rules: Rules,
     /// The methods whose responses are stored. Default: GET and HEAD.
     pub allowed_methods: Vec<Method>,
     /// The statuses that are stored without explicit freshness. Default: 200.
@@ -141,6 +148,20 @@ impl Settings {
     #[must_use]
     pub fn expire_after(mut self, expire_after: impl Into<ExpireAfter>) -> Self {
         self.expire_after = expire_after.into();
+        self
+    }
+
+    /// Adds a rule to the end of [`rules`](Self::rules).
+    #[must_use]
+    pub fn rule(mut self, rule: UrlRule) -> Self {
+        self.rules.push(rule);
+        self
+    }
+
+    /// Sets [`rules`](Self::rules).
+    #[must_use]
+    pub fn rules(mut self, rules: impl IntoIterator<Item = UrlRule>) -> Self {
+        self.rules = rules.into_iter().collect();
         self
     }
 
@@ -252,6 +273,7 @@ impl Settings {
     /// # Errors
     /// [`ErrorKind::Config`], naming the first setting that is not and what to do about it.
     pub fn validate(&self) -> Result<()> {
+        self.rules.validate()?;
         let problem = if self.max_variants == 0 {
             "`max_variants` is 0, so that nothing that varies could be stored; give at least 1"
         } else if self.allowed_methods.is_empty() {
@@ -281,6 +303,7 @@ impl Default for Settings {
             cache_control: CacheControl::Honor,
             shared: false,
             expire_after: ExpireAfter::Never,
+            rules: Rules::default(),
             allowed_methods: vec![Method::GET, Method::HEAD],
             allowed_codes: vec![StatusCode::OK],
             mode: Mode::Default,

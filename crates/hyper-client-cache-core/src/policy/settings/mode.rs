@@ -18,7 +18,8 @@ pub enum Mode {
     ForceCache,
     /// Serve what is stored and may be served without asking the origin; otherwise answer 504. Opens no connection.
     OnlyIfCached,
-    /// Like [`Default`](Self::Default), but write nothing.
+    /// Like [`Default`](Self::Default), but write nothing: not even what an unsafe request makes invalid is removed.
+    /// As the mode of a session or a rule it also keeps requests from writing that ask for another mode.
     ReadOnly,
 }
 
