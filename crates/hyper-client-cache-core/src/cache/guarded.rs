@@ -163,8 +163,8 @@ impl<C: Cache> Cache for GuardedCache<C> {
         self.call(Class::Bulk, Changes::Nothing, 0, work).await
     }
 
-    fn entries(&self) -> BoxStream<'_, Result<(CacheKey, Stored)>> {
-        guarded_stream(&self.0.gate, &self.0.cache, |cache| cache.entries())
+    fn records(&self) -> BoxStream<'_, Result<(CacheKey, Stored)>> {
+        guarded_stream(&self.0.gate, &self.0.cache, |cache| cache.records())
     }
 
     async fn clear(&self) -> Result<()> {

@@ -7,6 +7,7 @@
 //! [`ledger`] what this process knows beyond its store (writes on their way, invalidations).
 
 pub mod codec;
+mod ext;
 mod guarded;
 pub mod ledger;
 mod memory;
@@ -23,6 +24,7 @@ use bytes::Bytes;
 use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, stream};
 
+pub use self::ext::CachedResponse;
 pub use self::guarded::GuardedCache;
 pub use self::memory::{MemoryCache, MemoryCacheBuilder};
 pub use self::record::{
@@ -145,7 +147,7 @@ pub trait Cache: fmt::Debug + Send + Sync + 'static {
     }
 
     /// Each live record once, without bodies, responses before redirects. What cannot be decoded is left out.
-    fn entries(&self) -> BoxStream<'_, Result<(CacheKey, Stored)>> {
+    fn records(&self) -> BoxStream<'_, Result<(CacheKey, Stored)>> {
         stream::iter([self.responses(), self.redirects()])
             .flat_map(Storage::heads)
             .filter_map(async |found| match found {

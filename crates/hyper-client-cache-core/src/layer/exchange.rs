@@ -11,14 +11,14 @@ use tokio::time::{Instant, timeout_at};
 use super::Engine;
 use super::body::CacheBody;
 use super::flight::{Leader, Role, Verdict};
-use super::lookup::{Asked, Found, selecting, selects};
+use super::lookup::{Asked, Care, Found, selecting, selects};
 use super::route::Past;
 use super::service::Origin;
 use crate::cache::ledger::Generation;
 use crate::cache::{Record, Selecting, Stored};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{self, Partition};
-use crate::policy::{self, Admission, Admit, CacheInfo, Judgement, Lookup, Merge, Mode, Outcome, Reason, Settings};
+use crate::policy::{self, Admission, Admit, CacheInfo, Judgement, Lookup, Merge, Outcome, Reason, Settings};
 use crate::storage::CacheKey;
 
 /// How often a request looks at what others are doing before it asks the origin itself.
@@ -41,14 +41,6 @@ pub(super) struct Ticket {
 impl Ticket {
     fn is_late(&self) -> bool {
         self.deadline.is_some_and(|deadline| deadline <= Instant::now())
-    }
-
-    /// Whether another's answer will do: not for who insists on the origin's own.
-    fn may_join(&self) -> bool {
-        self.lookup.read
-            && self.lookup.write
-            && self.lookup.effective.mode == Mode::Default
-            && !self.lookup.directives.no_cache
     }
 }
 
@@ -93,7 +85,7 @@ where
     let group = key::group(request.uri());
     let settings = ticket.settings.clone();
     let mut flight_key = flight_key(&ticket.primary, request.headers(), &settings);
-    let joins = if ticket.may_join() { MAX_JOINS } else { 0 };
+    let joins = if ticket.lookup.may_join() { MAX_JOINS } else { 0 };
     for _ in 0..joins {
         let generation = engine.ledger.generation(&group);
         let waiter = match engine.flights.join(flight_key, ticket.primary, generation) {
@@ -328,7 +320,7 @@ impl Engine {
             return;
         }
         let primary = key::primary(&Method::GET, &parts.uri, ticket.partition.as_ref());
-        let Ok(Some(stored)) = self.read(&primary, true).await else { return };
+        let Ok(Some(stored)) = self.read(&primary, Care::Remove).await else { return };
         let candidates = match &*stored.record {
             Record::Variants(index) => {
                 let is_selected = |selecting: &[Selecting]| selects(selecting, &parts.headers, &ticket.settings);
@@ -338,7 +330,7 @@ impl Engine {
             _ => vec![primary],
         };
         for key in candidates {
-            let stored = self.read(&key, true).await.ok().flatten();
+            let stored = self.read(&key, Care::Remove).await.ok().flatten();
             let record = stored.as_ref().and_then(|stored| stored.record.as_response());
             if record.is_some_and(|record| policy::head_contradicts(record, headers)) {
                 self.ledger.forget(key);

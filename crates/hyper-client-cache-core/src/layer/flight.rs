@@ -79,6 +79,11 @@ impl Flights {
         }
     }
 
+    /// Whether [`join`](Self::join) would find a flight of `key` in `generation`.
+    pub(super) fn has(&self, key: &CacheKey, generation: Generation) -> bool {
+        self.lock().get(key).is_some_and(|flight| flight.generation == generation)
+    }
+
     /// How many flights there are.
     pub(super) fn len(&self) -> usize {
         self.lock().len()

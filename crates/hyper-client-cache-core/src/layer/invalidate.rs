@@ -6,6 +6,7 @@ use std::sync::Arc;
 use http::{Method, Uri};
 
 use super::Engine;
+use super::lookup::Care;
 use crate::cache::Record;
 use crate::key::{self, Partition};
 
@@ -42,7 +43,7 @@ impl Engine {
                 keys.push(key::primary(&method, uri, partition));
             }
         }
-        if let Ok(Some(stored)) = self.read(&group, true).await {
+        if let Ok(Some(stored)) = self.read(&group, Care::Remove).await {
             if let Record::Group(members) = &*stored.record {
                 keys.extend(members.members.iter().filter(|key| !keys.contains(key)).copied().collect::<Vec<_>>());
             }
@@ -50,7 +51,7 @@ impl Engine {
         }
         let mut variants = Vec::new();
         for key in &keys {
-            if let Ok(Some(stored)) = self.read(key, true).await
+            if let Ok(Some(stored)) = self.read(key, Care::Remove).await
                 && let Record::Variants(index) = &*stored.record
             {
                 variants.extend(index.variants.iter().map(|variant| variant.key));

@@ -16,12 +16,35 @@ pub(super) struct Asked<'a> {
     pub(super) uri: &'a Uri,
     pub(super) headers: &'a HeaderMap,
     pub(super) settings: &'a Settings,
+    /// Whether this is only asked for to be told: then faults are not counted, and nothing is removed for them.
+    pub(super) only_told: bool,
 }
 
 impl<'a> Asked<'a> {
     pub(super) fn of<B>(request: &'a Request<B>, settings: &'a Settings) -> Self {
-        Self { method: request.method(), uri: request.uri(), headers: request.headers(), settings }
+        let (method, uri, headers) = (request.method(), request.uri(), request.headers());
+        Self { method, uri, headers, settings, only_told: false }
     }
+
+    /// What is removed where the request may write, and counted unless it is not sent.
+    const fn care(&self, lookup: &Lookup) -> Care {
+        match (self.only_told, lookup.write) {
+            (true, _) => Care::Nothing,
+            (false, true) => Care::Remove,
+            (false, false) => Care::Count,
+        }
+    }
+}
+
+/// What is done about a store that fails, and about a record that is not what its key says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Care {
+    /// It is counted, and the record removed.
+    Remove,
+    /// It is counted.
+    Count,
+    /// It is only seen.
+    Nothing,
 }
 
 /// What a look-up found.
@@ -72,7 +95,8 @@ impl Engine {
     }
 
     async fn find_at(&self, request: Asked<'_>, primary: CacheKey, lookup: &Lookup) -> Found {
-        let stored = match self.read(&primary, lookup.write).await {
+        let care = request.care(lookup);
+        let stored = match self.read(&primary, care).await {
             Ok(Some(stored)) => stored,
             Ok(None) => return Found::nothing(Reason::NotFound),
             Err(reason) => return Found::nothing(reason),
@@ -85,10 +109,10 @@ impl Engine {
                     at_primary: Some(stored),
                     ..Found::nothing(Reason::NotFound)
                 },
-                None => self.mismatch(primary, lookup.write),
+                None => self.mismatch(primary, care),
             },
             Record::Variants(_) => Box::pin(self.find_variant(request, stored, lookup)).await,
-            Record::Group(_) => self.mismatch(primary, lookup.write),
+            Record::Group(_) => self.mismatch(primary, care),
         }
     }
 
@@ -114,9 +138,10 @@ impl Engine {
                 continue;
             }
             let changes = self.ledger.changes(&variant.key);
-            let Ok(Some(stored)) = self.read(&variant.key, lookup.write).await else { continue };
+            let care = request.care(lookup);
+            let Ok(Some(stored)) = self.read(&variant.key, care).await else { continue };
             let Some(judgement) = self.accept(&stored, request, lookup) else {
-                self.mismatch(variant.key, lookup.write);
+                self.mismatch(variant.key, care);
                 continue;
             };
             let serves = matches!(judgement, Judgement::Fresh | Judgement::ServeStale { .. });
@@ -132,18 +157,20 @@ impl Engine {
         found
     }
 
-    /// What lies under a key. What should not lie there is removed, where the request may `write`.
-    pub(super) async fn read(&self, key: &CacheKey, write: bool) -> Result<Option<Stored>, Reason> {
+    /// What lies under `key` and says so itself.
+    pub(super) async fn read(&self, key: &CacheKey, care: Care) -> Result<Option<Stored>, Reason> {
         match self.ledger.lookup(key).await {
             Ok(Some(stored)) if stored.record.key() == key => Ok(Some(stored)),
             Ok(Some(_)) => {
-                self.mismatch(*key, write);
+                self.mismatch(*key, care);
                 Ok(None)
             }
             Ok(None) => Ok(None),
             Err(error) => {
                 tracing::debug!(%key, %error, "the look-up failed");
-                self.ledger.counters.lookup_failed.add();
+                if care != Care::Nothing {
+                    self.ledger.counters.lookup_failed.add();
+                }
                 Err(Reason::StoreFault)
             }
         }
@@ -158,10 +185,12 @@ impl Engine {
         is_ours.then(|| policy::judge(lookup, record, self.clock.now()))
     }
 
-    fn mismatch(&self, key: CacheKey, write: bool) -> Found {
-        tracing::warn!(%key, "a stored record is not what its key says: not used");
-        self.ledger.counters.mismatched.add();
-        if write {
+    fn mismatch(&self, key: CacheKey, care: Care) -> Found {
+        if care != Care::Nothing {
+            tracing::warn!(%key, "a stored record is not what its key says: not used");
+            self.ledger.counters.mismatched.add();
+        }
+        if care == Care::Remove {
             self.ledger.forget(key);
         }
         Found::nothing(Reason::RecordMismatch)

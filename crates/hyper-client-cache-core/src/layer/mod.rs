@@ -1,7 +1,7 @@
 //! The engine: a cache around any `tower` service that sends HTTP requests.
 //!
 //! The algorithm reads top to bottom in `service`; each step is in the file of its name:
-//! `route` (what is to be done about a request), `lookup` (what is stored for it), `exchange` (ask the origin, once for
+//! `route` (what is to be done about a request), `explain` (the same for who only asks), `lookup` (what is stored for it), `exchange` (ask the origin, once for
 //! all who ask), `answer` (what becomes of its answer), `flight` (who asks and who waits), `stream` and `spool` (a body
 //! that is read and stored at once), `deposit` (what is stored in the end), `invalidate` (what an unsafe request
 //! removes), `refresh` (revalidation in the background), `body` (what the caller reads), `mend` (what goes on where a
@@ -28,6 +28,8 @@
 mod service;
 
 mod route;
+
+mod explain;
 
 mod lookup;
 
@@ -60,9 +62,12 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use http::Request;
+use http_body::Body;
 
 pub use self::body::CacheBody;
 pub use self::control::Disabled;
+pub use self::explain::Explanation;
 use self::flight::Flights;
 use self::refresh::Tasks;
 pub use self::service::CacheService;
@@ -112,6 +117,31 @@ impl CacheLayer {
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.handle.engine.flights.len()
+    }
+
+    /// What would become of `request` at this moment, and why.
+    ///
+    /// Nothing is sent, stored, removed, refreshed or counted; the store is read, which it may take for a use.
+    /// [`RequestSettings`](crate::policy::RequestSettings) are taken from the request's extensions, as when it is sent.
+    /// Both take the same way up to the point where the origin would be asked.
+    ///
+    /// ```
+    /// # use hyper_client_cache_core::{cache::MemoryCache, layer::CacheLayer, policy::{Outcome, Reason}};
+    /// # use http_body_util::Empty;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let layer = CacheLayer::builder(MemoryCache::default()).build()?;
+    /// let request = http::Request::get("https://example.org/").header("range", "bytes=0-9");
+    /// let told = layer.explain(&request.body(Empty::<bytes::Bytes>::new())?).await;
+    /// assert_eq!((told.outcome, told.reason), (Outcome::Bypass, Reason::Range));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn explain<'a, B: Body>(
+        &'a self,
+        request: &'a Request<B>,
+    ) -> impl Future<Output = Explanation> + Send + use<'a, B> {
+        self.handle.engine.explanation(request)
     }
 
     /// Waits until nothing is on its way to the store.

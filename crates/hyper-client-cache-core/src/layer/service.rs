@@ -14,6 +14,7 @@ use tower_service::Service;
 
 use super::body::{CacheBody, Upstream};
 use super::exchange::{self, Ticket};
+use super::explain::Explanation;
 use super::lookup::{Asked, Found};
 use super::mend::Refetch;
 use super::route::{Past, Route, Step};
@@ -41,6 +42,14 @@ pub struct CacheService<S> {
 impl<S> CacheService<S> {
     pub(super) const fn new(inner: S, handle: Arc<Handle>) -> Self {
         Self { inner, handle }
+    }
+
+    /// What would become of `request`, and why: [`CacheLayer::explain`](super::CacheLayer::explain).
+    pub fn explain<'a, B: Body>(
+        &'a self,
+        request: &'a Request<B>,
+    ) -> impl Future<Output = Explanation> + Send + use<'a, S, B> {
+        self.handle.engine.explanation(request)
     }
 }
 

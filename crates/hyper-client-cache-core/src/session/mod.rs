@@ -22,7 +22,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{Method, Request};
+use http_body::Body;
+use http_body_util::Full;
 use tokio::time::{Instant, timeout_at};
 
 pub use self::body::ResponseBody;
@@ -34,7 +37,7 @@ pub use self::response::Response;
 pub use self::url::IntoUrl;
 use crate::cache::{Cache, CacheStats};
 use crate::error::{Error, ErrorKind, Result};
-use crate::layer::{CacheLayer, CacheService, Disabled};
+use crate::layer::{CacheLayer, CacheService, Disabled, Explanation};
 use crate::policy::Settings;
 use crate::transport::{RequestBody, Transport};
 
@@ -130,6 +133,33 @@ impl CachedSession {
     pub async fn execute(&self, request: Request<impl Into<RequestBody>>) -> Result<Response> {
         let timeout = self.inner.timeout;
         self.send(self::url::without_user_information(request.map(Into::into))?, timeout).await
+    }
+
+    /// What would become of `request` at this moment, and why, without sending it. Only this request is looked at, not
+    /// what it may be redirected to.
+    ///
+    /// Nothing is sent, stored, removed, refreshed or counted: see [`CacheLayer::explain`].
+    ///
+    /// ```
+    /// use hyper_client_cache_core::policy::{Mode, Outcome, Reason};
+    /// use hyper_client_cache_core::session::CachedSession;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> hyper_client_cache_core::Result<()> {
+    /// let session = CachedSession::builder().build()?;
+    /// let request = session.get("https://example.org/").mode(Mode::OnlyIfCached).build()?;
+    /// let told = session.explain(&request).await?;
+    /// assert_eq!((told.outcome, told.reason), (Outcome::Offline, Reason::NotFound));
+    /// println!("{told}");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::Request`] where the request could not be sent.
+    pub async fn explain(&self, request: &Request<RequestBody>) -> Result<Explanation> {
+        let same = self::url::without_user_information(again(request))?;
+        Ok(self.inner.layer.explain(&same).await)
     }
 
     /// The cache that this session uses.
@@ -232,6 +262,22 @@ impl CachedSession {
             Err(_) => Err(Error::new(ErrorKind::Timeout, "the request as a whole")),
         }
     }
+}
+
+/// The same request once more, as far as the cache looks at it.
+fn again(request: &Request<RequestBody>) -> Request<RequestBody> {
+    // What streams cannot be read for this: something that streams stands in for it.
+    let body = match request.body().try_clone() {
+        Some(body) => body,
+        None if request.body().is_end_stream() => RequestBody::default(),
+        None => RequestBody::stream(Full::new(Bytes::from_static(b"."))),
+    };
+    let mut again = Request::new(body);
+    *again.method_mut() = request.method().clone();
+    *again.uri_mut() = request.uri().clone();
+    *again.headers_mut() = request.headers().clone();
+    *again.extensions_mut() = request.extensions().clone();
+    again
 }
 
 impl fmt::Debug for CachedSession {

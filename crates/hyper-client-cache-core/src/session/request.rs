@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::url::Url;
 use super::{CachedSession, Response};
 use crate::error::{BoxError, Error, ErrorKind, Result};
+use crate::layer::Explanation;
 use crate::policy::{CacheControl, ExpireAfter, Mode, RequestSettings, StaleWindow};
 use crate::transport::RequestBody;
 
@@ -197,6 +198,16 @@ impl RequestBuilder {
     pub async fn send(self) -> Result<Response> {
         let (session, timeout) = (self.session.clone(), self.timeout);
         session.send(self.build()?, timeout).await
+    }
+
+    /// What would become of this request at this moment, and why, without sending it:
+    /// [`CachedSession::explain`].
+    ///
+    /// # Errors
+    /// [`ErrorKind::Request`] where the request is not valid.
+    pub async fn explain(self) -> Result<Explanation> {
+        let session = self.session.clone();
+        session.explain(&self.build()?).await
     }
 
     fn change(mut self, change: impl FnOnce(&mut Request<RequestBody>) -> Result<()>) -> Self {

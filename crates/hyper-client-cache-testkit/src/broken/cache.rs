@@ -39,7 +39,7 @@ pub enum CacheFault {
     RefreshesWhatIsGone,
     /// `delete_many` counts the keys it was given.
     CountsWhatIsNotThere,
-    /// `entries` reads the bodies.
+    /// `records` reads the bodies.
     ListsBodies,
     /// `get` fails where a head is not ours.
     FailsOnForeignHeads,
@@ -203,14 +203,14 @@ impl Cache for BrokenCache {
         }
     }
 
-    fn entries(&self) -> BoxStream<'_, Result<(CacheKey, Stored)>> {
+    fn records(&self) -> BoxStream<'_, Result<(CacheKey, Stored)>> {
         if self.has(CacheFault::ListsBodies) {
             return stream::iter([self.responses(), self.redirects()])
                 .flat_map(Storage::entries)
                 .try_filter_map(async |(key, entry)| Ok(codec::decode(entry).map(|stored| (key, stored))))
                 .boxed();
         }
-        self.good.entries()
+        self.good.records()
     }
 
     async fn clear(&self) -> Result<()> {

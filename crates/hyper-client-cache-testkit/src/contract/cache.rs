@@ -155,8 +155,8 @@ pub(super) async fn cache_deleting_counts_what_was_there(harness: &dyn CacheHarn
     Ok(Verdict::Kept)
 }
 
-/// Entries are listed once each, without their bodies, responses before redirects.
-pub(super) async fn cache_entries_are_heads_responses_first(harness: &dyn CacheHarness) -> Outcome {
+/// Records are listed once each, without their bodies, responses before redirects.
+pub(super) async fn cache_records_are_heads_responses_first(harness: &dyn CacheHarness) -> Outcome {
     let cache = harness.open().await;
     let clock = harness.clock();
     let (a, b, z) = (key("a")?, key("b")?, key("z")?);
@@ -164,7 +164,7 @@ pub(super) async fn cache_entries_are_heads_responses_first(harness: &dyn CacheH
     for name in [b, z] {
         cache.put(&name, response(&clock, name), None).await?;
     }
-    let entries: Vec<_> = cache.entries().try_collect().await?;
+    let entries: Vec<_> = cache.records().try_collect().await?;
     ensure_eq!(sorted(entries.iter().map(|(name, _)| *name)), vec![a, b, z], "the keys of the entries");
     ensure_eq!(entries.last().map(|(name, _)| *name), Some(a), "the last entry, the only redirect");
     for (name, stored) in &entries {
@@ -318,7 +318,7 @@ pub(super) async fn cache_after_close_each_call_says_closed(harness: &dyn CacheH
         ("delete", cache.delete(&name).await.err()),
         ("delete_many", cache.delete_many(&[name]).await.err()),
         ("delete_expired", cache.delete_expired(clock.now()).await.err()),
-        ("entries", cache.entries().try_next().await.err()),
+        ("records", cache.records().try_next().await.err()),
         ("clear", cache.clear().await.err()),
         ("responses", cache.responses().read(&name).await.err()),
         ("redirects", cache.redirects().read(&name).await.err()),
@@ -374,7 +374,7 @@ fn is(found: &Option<Stored>, expected: &Stored) -> bool {
 }
 
 async fn listed(cache: &dyn Cache) -> Result<Vec<CacheKey>, Violation> {
-    let entries: Vec<_> = cache.entries().try_collect().await?;
+    let entries: Vec<_> = cache.records().try_collect().await?;
     Ok(sorted(entries.into_iter().map(|(name, _)| name)))
 }
 

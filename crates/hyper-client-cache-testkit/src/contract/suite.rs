@@ -80,7 +80,7 @@ macro_rules! __cache_tests {
             cache cache cache_the_expired_are_invisible_and_removed,
             cache cache cache_a_refresh_keeps_the_body,
             cache cache cache_deleting_counts_what_was_there,
-            cache cache cache_entries_are_heads_responses_first,
+            cache cache cache_records_are_heads_responses_first,
             cache cache cache_what_cannot_be_decoded_is_a_miss,
             cache cache cache_a_large_body_is_found_in_parts,
             cache cache cache_parts_go_with_their_response,

@@ -168,7 +168,7 @@ async fn what_is_done_to_a_cache_may_be_dropped_at_any_point() {
                 }),
                 3 => Box::pin(async {
                     use futures_util::StreamExt;
-                    cache.entries().for_each(async |_| ()).await;
+                    cache.records().for_each(async |_| ()).await;
                 }),
                 _ => Box::pin(session.layer().close()),
             };

@@ -5,6 +5,7 @@ mod bodies;
 mod cancel;
 mod coalescing;
 mod credentials;
+mod explain;
 mod explained;
 mod herds;
 mod http;
