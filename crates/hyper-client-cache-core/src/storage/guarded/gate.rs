@@ -7,18 +7,20 @@ use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use futures_core::future::BoxFuture;
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Shared;
-use super::breaker::{Admission, Breaker, Verdict};
+use super::attempt::{Attempt, Side};
+use super::breaker::Admission;
 use super::order::{Changes, Order, Turn};
+use super::room::Full;
 use super::stats::{Counters, GuardStats};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -61,9 +63,9 @@ pub(crate) struct Gate {
 
 /// What a call needs to the end, also where nobody has the storage any more.
 pub(super) struct Desk {
-    guard: Arc<Shared>,
+    pub(super) guard: Arc<Shared>,
     counters: Counters,
-    store: &'static str,
+    pub(super) store: &'static str,
     alive: watch::Receiver<()>,
 }
 
@@ -100,15 +102,15 @@ impl Gate {
         T: Send + 'static,
         F: Future<Output = Result<T>> + Send + 'static,
     {
-        let pass = self.admit(call.class)?;
+        let mut attempt = self.admit(call.class)?;
         let Ok(runtime) = Handle::try_current() else { return work.await };
         let desk = &self.desk;
-        let allowed = desk.guard.settings.deadline(call.class);
-        let until = Instant::now().checked_add(allowed);
-        let permit = desk.room(call, until).await?;
+        let until = Instant::now().checked_add(attempt.allowed);
+        let permit =
+            desk.guard.room.enter(call, until, &desk.guard.settings).await.map_err(|full| desk.no(call, full))?;
         let turn = if desk.guard.settings.detach { self.order.enter(call.changes) } else { None };
-        let mut work = Box::pin(sound(permit, turn, work));
-        let attempt = Attempt { desk: desk.clone(), pass, class: call.class, began: Some(Instant::now()), allowed };
+        let mut work = Box::pin(sound(turn, work));
+        attempt.began = Some(Instant::now());
         if !desk.guard.settings.detach {
             return attempt.judge(within(until, work).await);
         }
@@ -124,6 +126,7 @@ impl Gate {
             // Whoever asked may be gone; that the store was slow is counted all the same.
             let _ = answer.send(attempt.judge(result));
             if !in_time {
+                let _permit = desk.guard.room.stray(permit);
                 desk.run_on(work).await;
             }
         });
@@ -138,9 +141,7 @@ impl Gate {
 
     /// Counts and reports what became of one item of a listing; `None` where it did not come in time.
     pub(crate) fn note<T>(&self, result: Option<Result<T>>) -> Result<T> {
-        let pass = Pass { breaker: Side::Server, admission: Admission::Go };
-        let desk = self.desk.clone();
-        Attempt { desk, pass, class: Class::Bulk, began: None, allowed: Duration::ZERO }.judge(result)
+        self.attempt(Class::Bulk, Side::Server, Admission::Go).judge(result)
     }
 
     /// Closes what `work` closes, within the deadline for that. Every later call is refused.
@@ -152,15 +153,10 @@ impl Gate {
         let Ok(runtime) = Handle::try_current() else { return work.await };
         let allowed = self.desk.guard.settings.close_deadline;
         let desk = self.desk.clone();
-        let mut turn = self.order.enter(Changes::All);
+        let turn = self.order.enter(Changes::All);
         let (answer, answered) = oneshot::channel();
         runtime.spawn(async move {
-            let mut work = Box::pin(async move {
-                if let Some(turn) = &mut turn {
-                    turn.comes().await;
-                }
-                work.await
-            });
+            let mut work = Box::pin(sound(turn, work));
             match timeout(allowed, work.as_mut()).await {
                 Ok(result) => drop(answer.send(result)),
                 Err(_) => {
@@ -182,7 +178,7 @@ impl Gate {
         self.closed.load(Ordering::Acquire)
     }
 
-    fn admit(&self, class: Class) -> Result<Pass> {
+    fn admit(&self, class: Class) -> Result<Attempt> {
         if self.is_closed() {
             return Err(Error::new(ErrorKind::Closed, "the guarded storage is closed"));
         }
@@ -198,30 +194,32 @@ impl Gate {
             }
         }
         if class != Class::Write {
-            return Ok(Pass { breaker: Side::Server, admission: Admission::Go });
+            return Ok(self.attempt(class, Side::Server, Admission::Go));
         }
         match desk.guard.writes.admit() {
             Admission::Refused => {
                 desk.count(|counters| &counters.refused);
                 Err(unavailable("the store took no writes before and is given none for now"))
             }
-            admission => Ok(Pass { breaker: Side::Writes, admission }),
+            admission => Ok(self.attempt(class, Side::Writes, admission)),
         }
+    }
+
+    fn attempt(&self, class: Class, breaker: Side, admission: Admission) -> Attempt {
+        let allowed = self.desk.guard.settings.deadline(class);
+        Attempt { desk: self.desk.clone(), class, breaker, admission, began: None, allowed }
     }
 
     /// Probes the store without anybody waiting for it.
     fn send_probe(&self) {
-        let pass = Pass { breaker: Side::Server, admission: Admission::Probe };
-        let desk = self.desk.clone();
-        let allowed = desk.guard.settings.deadline(Class::Look);
         // Without a runtime it is dropped, and given up.
-        let attempt = Attempt { desk: desk.clone(), pass, class: Class::Look, began: None, allowed };
+        let attempt = self.attempt(Class::Look, Side::Server, Admission::Probe);
         let Ok(runtime) = Handle::try_current() else { return };
-        let probe = self.probe.clone();
+        let (probe, desk) = (self.probe.clone(), self.desk.clone());
         runtime.spawn(async move {
             // Calls into the storage, which may panic.
-            let mut work = Box::pin(sound(None, None, async move { probe().await }));
-            let result = timeout(allowed, work.as_mut()).await.ok();
+            let mut work = Box::pin(sound(None, async move { probe().await }));
+            let result = timeout(attempt.allowed, work.as_mut()).await.ok();
             let in_time = result.is_some();
             attempt.probed(result);
             if !in_time && desk.guard.settings.detach {
@@ -239,34 +237,14 @@ impl std::fmt::Debug for Gate {
 }
 
 impl Desk {
-    /// Room for a call under way. Where there is none, it is waited for until the call's deadline.
-    async fn room(&self, call: Call<'_>, until: Option<Instant>) -> Result<Option<OwnedSemaphorePermit>> {
-        let (room, waiting) = match call.class {
-            Class::Look | Class::Delete => (&self.guard.calls, None),
-            Class::Write => (&self.guard.writing, Some(&self.guard.queue)),
-            Class::Bulk => return Ok(None),
-        };
-        if let Ok(permit) = room.clone().try_acquire_owned() {
-            return Ok(Some(permit));
-        }
-        let in_time = match waiting.map(|queue| queue.enter(call.bytes, &self.guard)) {
-            Some(None) => None,
-            place => {
-                let permit = within(until, Box::pin(room.clone().acquire_owned())).await;
-                drop(place);
-                permit
-            }
-        };
-        // The semaphore is never closed.
-        if let Some(Ok(permit)) = in_time {
-            return Ok(Some(permit));
-        }
-        if waiting.is_some() {
+    /// Counts a call for which there was no room.
+    fn no(&self, call: Call<'_>, _: Full) -> Error {
+        if call.class == Class::Write {
             self.count(|counters| &counters.dropped);
-            return Err(unavailable("too many writes wait for the store"));
+            return unavailable("too many writes wait for the store");
         }
         self.count(|counters| &counters.overloaded);
-        Err(unavailable("too much is under way to the store"))
+        unavailable("too much is under way to the store")
     }
 
     /// Lets a call end that must not be dropped half-way, for as long as that is worth it.
@@ -282,137 +260,14 @@ impl Desk {
         }
     }
 
-    fn count(&self, counter: impl Fn(&Counters) -> &super::stats::Counter) {
+    pub(super) fn count(&self, counter: impl Fn(&Counters) -> &super::stats::Counter) {
         counter(&self.counters).add();
         counter(&self.guard.counters).add();
     }
 }
 
-/// The writes that wait for room.
-#[derive(Debug, Default)]
-pub(super) struct Waiting {
-    entries: AtomicU64,
-    bytes: AtomicU64,
-}
-
-impl Waiting {
-    fn enter<'a>(&'a self, bytes: u64, guard: &Shared) -> Option<Place<'a>> {
-        self.entries.fetch_add(1, Ordering::AcqRel);
-        self.bytes.fetch_add(bytes, Ordering::AcqRel);
-        // Leaves again when dropped.
-        let place = Place { queue: self, bytes };
-        let settings = &guard.settings;
-        let fits = self.entries.load(Ordering::Acquire) <= settings.queue_entries
-            && self.bytes.load(Ordering::Acquire) <= settings.queue_bytes;
-        fits.then_some(place)
-    }
-}
-
-struct Place<'a> {
-    queue: &'a Waiting,
-    bytes: u64,
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        self.queue.entries.fetch_sub(1, Ordering::AcqRel);
-        self.queue.bytes.fetch_sub(self.bytes, Ordering::AcqRel);
-    }
-}
-
-/// Leave to make a call.
-#[derive(Clone, Copy, Debug)]
-struct Pass {
-    breaker: Side,
-    admission: Admission,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Side {
-    Server,
-    Writes,
-}
-
-/// A call under way. Dropped without a verdict, it lets another probe begin.
-struct Attempt {
-    desk: Arc<Desk>,
-    pass: Pass,
-    class: Class,
-    // When the call was made, where it may have waited for room before.
-    began: Option<Instant>,
-    allowed: Duration,
-}
-
-impl Attempt {
-    /// Counts a result and tells the breaker; no result is one that did not come in time.
-    fn judge<T>(mut self, result: Option<Result<T>>) -> Result<T> {
-        match result {
-            Some(Ok(value)) => {
-                self.report(Verdict::Answered);
-                Ok(value)
-            }
-            Some(Err(error)) => {
-                match error.kind() {
-                    // What is said of an entry, or of the storage by its owner.
-                    ErrorKind::TooLarge | ErrorKind::Config | ErrorKind::Closed => {}
-                    _ => self.desk.count(|counters| &counters.failed),
-                }
-                self.report(if is_fault(&error) { Verdict::Fault } else { Verdict::Answered });
-                Err(error)
-            }
-            None => {
-                // Most of the time may have gone by before the call was made: that is not the store's fault.
-                if self.began.is_none_or(|began| began.elapsed().saturating_mul(2) >= self.allowed) {
-                    self.desk.count(|counters| &counters.timed_out);
-                    self.report(Verdict::Fault);
-                } else if self.class == Class::Write {
-                    self.desk.count(|counters| &counters.dropped);
-                } else {
-                    self.desk.count(|counters| &counters.overloaded);
-                }
-                Err(unavailable("the store did not answer in time"))
-            }
-        }
-    }
-
-    /// What a probe has found. It is nobody's call, so that it is not counted.
-    fn probed(mut self, result: Option<Result<()>>) {
-        let answered = result.is_some_and(|result| !result.is_err_and(|error| is_fault(&error)));
-        self.report(if answered { Verdict::Answered } else { Verdict::Fault });
-    }
-
-    fn report(&mut self, verdict: Verdict) {
-        let what = match self.pass.breaker {
-            Side::Server => "calls",
-            Side::Writes => "writes",
-        };
-        if self.breaker().report(self.pass.admission, verdict, self.desk.store, what) {
-            self.desk.count(|counters| &counters.opened);
-        }
-        self.pass.admission = Admission::Go;
-    }
-
-    fn breaker(&self) -> &Breaker {
-        match self.pass.breaker {
-            Side::Server => &self.desk.guard.server,
-            Side::Writes => &self.desk.guard.writes,
-        }
-    }
-}
-
-impl Drop for Attempt {
-    fn drop(&mut self) {
-        self.breaker().give_up(self.pass.admission);
-    }
-}
-
 /// `work`, once its turn has come; a panic in it is an error of it.
-async fn sound<T>(
-    permit: Option<OwnedSemaphorePermit>,
-    mut turn: Option<Turn>,
-    work: impl Future<Output = Result<T>>,
-) -> Result<T> {
-    let _permit = permit;
+async fn sound<T>(mut turn: Option<Turn>, work: impl Future<Output = Result<T>>) -> Result<T> {
     if let Some(turn) = &mut turn {
         turn.comes().await;
     }
@@ -425,16 +280,11 @@ async fn sound<T>(
 }
 
 /// The result of `work`, if it comes until then.
-async fn within<F: Future + Unpin>(until: Option<Instant>, work: F) -> Option<F::Output> {
+pub(super) async fn within<F: Future + Unpin>(until: Option<Instant>, work: F) -> Option<F::Output> {
     match until {
         Some(until) => timeout_at(until, work).await.ok(),
         None => Some(work.await),
     }
-}
-
-/// Whether an error says that the store as a whole is in trouble.
-fn is_fault(error: &Error) -> bool {
-    error.is_transient() || matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::Connect)
 }
 
 pub(super) fn unavailable(context: &'static str) -> Error {

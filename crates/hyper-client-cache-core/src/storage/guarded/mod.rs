@@ -34,8 +34,8 @@
 //!
 //! Each fault moves one figure of [`GuardStats`]. `docs/guarding.md` has the defaults in a table.
 //!
-//! In reading order: `storage` (what forwards), `stream` (listings), `gate` (the way of one call), `breaker`, `order`,
-//! `stats`.
+//! In reading order: `storage` (what forwards), `stream` (listings), `gate` (the way of one call), `attempt` (how it
+//! ended), `breaker`, `room`, `order`, `stats`.
 
 mod storage;
 
@@ -43,7 +43,11 @@ mod stream;
 
 mod gate;
 
+mod attempt;
+
 mod breaker;
+
+mod room;
 
 mod order;
 
@@ -57,9 +61,9 @@ use tokio::sync::Semaphore;
 
 use self::breaker::Breaker;
 pub use self::breaker::BreakerState;
-use self::gate::Waiting;
 pub(crate) use self::gate::{Call, Class, Gate};
 pub(crate) use self::order::Changes;
+use self::room::Room;
 use self::stats::Counters;
 pub use self::stats::GuardStats;
 pub use self::storage::GuardedStorage;
@@ -192,8 +196,8 @@ impl GuardBuilder {
         self
     }
 
-    /// Sets how long after its deadline a call may go on in its task; 10 seconds by default. It keeps its room until
-    /// then, so that a server that hangs does not collect calls.
+    /// Sets how long after its deadline a call may go on in its task; 10 seconds by default. As many may do so as may be
+    /// under way; one that is over keeps its room, so that a server that hangs does not collect calls.
     pub const fn run_on(mut self, limit: Duration) -> Self {
         self.settings.run_on = limit;
         self
@@ -282,9 +286,7 @@ pub(crate) struct Shared {
     settings: Settings,
     server: Breaker,
     writes: Breaker,
-    calls: Arc<Semaphore>,
-    writing: Arc<Semaphore>,
-    queue: Waiting,
+    room: Room,
     counters: Counters,
 }
 
@@ -293,9 +295,7 @@ impl Shared {
         Self {
             server: Breaker::new(settings.failures, settings.probe_after),
             writes: Breaker::new(settings.failures, settings.probe_after),
-            calls: Arc::new(Semaphore::new(settings.in_flight)),
-            writing: Arc::new(Semaphore::new(settings.writes_in_flight)),
-            queue: Waiting::default(),
+            room: Room::new(&settings),
             counters: Counters::default(),
             settings,
         }

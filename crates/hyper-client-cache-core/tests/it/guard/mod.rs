@@ -3,6 +3,9 @@
 mod breaker;
 mod contract;
 mod deadline;
+mod detached;
+mod lifecycle;
+mod room;
 
 use hyper_client_cache_core::storage::{Guard, GuardBuilder, GuardedStorage, MemoryStorage};
 use hyper_client_cache_testkit::{Faults, FaultyStorage};

@@ -1,8 +1,5 @@
 //! Futures that are dropped after any number of steps: nothing half-done stays behind, and the next request works.
 
-use std::future::Future;
-use std::pin::Pin;
-use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -13,25 +10,9 @@ use hyper_client_cache_testkit::origin::{Answer, Origin};
 
 use super::yielding::Yielding;
 use super::{builder, eventually, flushed, outcome, pattern_len};
+use crate::support::poll_times;
 
 const MIB: u64 = 1024 * 1024;
-
-/// Polls a future at most `polls` times; the result, if that was enough.
-pub async fn poll_times<F: Future + ?Sized>(mut future: Pin<&mut F>, polls: usize) -> Option<F::Output> {
-    let mut left = polls;
-    std::future::poll_fn(|cx| {
-        if left == 0 {
-            return Poll::Ready(None);
-        }
-        left -= 1;
-        match future.as_mut().poll(cx) {
-            Poll::Ready(output) => Poll::Ready(Some(output)),
-            Poll::Pending if left == 0 => Poll::Ready(None),
-            Poll::Pending => Poll::Pending,
-        }
-    })
-    .await
-}
 
 /// What is dropped on the way.
 #[derive(Clone, Copy, Debug)]

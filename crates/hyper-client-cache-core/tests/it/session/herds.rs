@@ -7,8 +7,8 @@ use hyper_client_cache_core::policy::Outcome;
 use hyper_client_cache_testkit::ManualClock;
 use hyper_client_cache_testkit::origin::{Answer, Gate, Origin};
 
-use super::cancel::poll_times;
 use super::{builder, eventually, faulty, outcome, pattern_len, session, settled};
+use crate::support::poll_times;
 
 const MIB: u64 = 1024 * 1024;
 

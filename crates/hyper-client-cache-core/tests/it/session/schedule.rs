@@ -14,9 +14,9 @@ use hyper_client_cache_testkit::origin::{Answer, Origin, Recorded};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use super::cancel::poll_times;
 use super::yielding::Yielding;
 use super::{builder, eventually, flushed};
+use crate::support::poll_times;
 
 /// One body that is kept inline, one in parts.
 const LENS: [usize; 2] = [1000, 700_000];
