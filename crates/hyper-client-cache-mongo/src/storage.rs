@@ -1,0 +1,415 @@
+//! One collection of a database as a [`Storage`].
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_core::stream::BoxStream;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use hyper_client_cache_core::Result;
+use hyper_client_cache_core::clock::Clock;
+use hyper_client_cache_core::storage::{CacheKey, Entry, NativeExpiry, Storage, StorageInfo, StorageStats};
+use mongodb::bson::{Document, RawDocumentBuf, doc};
+use mongodb::{Client, Collection, Database};
+
+use crate::commands::{is_duplicate_key, to_the_end, update_many};
+use crate::config::MongoConfig;
+use crate::document::{self, BLOCK, Found, KEY, LEN, SUM, alive, dead, is_any_of, is_key};
+use crate::error::MongoError;
+use crate::schema::{INDEX, Schema};
+
+/// How many keys or heads a listing reads at once.
+const PAGE: i64 = 500;
+
+/// How many whole entries a listing reads at once: each may be large.
+const PAGE_OF_ENTRIES: i64 = 8;
+
+/// How many keys one command names.
+const KEYS_AT_ONCE: usize = 1_000;
+
+/// How often a write is tried whose upsert lost a race for a new key.
+const TRIES: u32 = 5;
+
+/// One of the three storages of a [`MongoCache`](crate::MongoCache): a collection.
+///
+/// Clones are handles on the same collection; closing one storage of a cache closes all of them.
+/// An operation whose future is dropped runs on to its end, in a task of its own, and has its whole effect.
+#[derive(Clone)]
+pub struct MongoStorage {
+    pub(crate) shared: Arc<Shared>,
+    collection: Collection<RawDocumentBuf>,
+    own: Arc<Own>,
+}
+
+/// What the three storages of a cache share.
+pub(crate) struct Shared {
+    pub(crate) database: Database,
+    /// The client, where it was made for this cache and ends with it.
+    client: Option<Client>,
+    closed: AtomicBool,
+    clock: Arc<dyn Clock>,
+    max_entry_len: u64,
+}
+
+/// What one storage has for itself.
+#[derive(Debug, Default)]
+struct Own {
+    schema: Schema,
+    corrupt: AtomicU64,
+}
+
+impl Shared {
+    pub(crate) fn new(config: &MongoConfig, database: Database, is_ours: bool) -> Self {
+        Self {
+            client: is_ours.then(|| database.client().clone()),
+            database,
+            closed: AtomicBool::new(false),
+            clock: config.clock.clone(),
+            max_entry_len: config.max_entry_len,
+        }
+    }
+}
+
+impl MongoStorage {
+    pub(crate) fn new(shared: Arc<Shared>, name: &str) -> Self {
+        let collection = shared.database.collection(name);
+        Self { shared, collection, own: Arc::default() }
+    }
+
+    /// Makes the index on the deadline, where that was not done yet.
+    pub(crate) async fn ensure_index(&self) -> Result<(), MongoError> {
+        self.own.schema.ensure(&self.collection).await
+    }
+
+    /// Looks at one document: a collection that another program fills is not ours to write to.
+    pub(crate) async fn check_ownership(&self) -> Result<(), MongoError> {
+        let collection = self.collection.clone();
+        let projection = doc! { KEY: 1, BLOCK: 1 };
+        let found = to_the_end(async move { collection.find_one(doc! {}).projection(projection).await }).await?;
+        match found {
+            Some(document) if document::key(&document).is_none() || document.get_binary(BLOCK).is_err() => {
+                let name = self.collection.namespace();
+                Err(MongoError::Setting(format!(
+                    "the collection {name} has documents of another program; choose another name"
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_open(&self) -> Result<(), MongoError> {
+        if self.shared.closed.load(Ordering::Acquire) { Err(MongoError::Closed) } else { Ok(()) }
+    }
+
+    fn now(&self) -> SystemTime {
+        self.shared.clock.now()
+    }
+
+    fn check_len(&self, entry: &Entry) -> Result<(), MongoError> {
+        let (len, limit) = (entry.len(), self.shared.max_entry_len);
+        if len > limit { Err(MongoError::TooLarge { len, limit }) } else { Ok(()) }
+    }
+
+    /// The live entry that a document is; what is damaged is counted, and removed unless it was replaced meanwhile.
+    async fn live(
+        &self,
+        key: &CacheKey,
+        document: RawDocumentBuf,
+        with_body: bool,
+    ) -> Result<Option<Entry>, MongoError> {
+        match document::decode(document, with_body)? {
+            Found::Entry(entry) => Ok(Some(entry).filter(|entry| !entry.is_dead(self.now()))),
+            Found::Newer => {
+                self.count_corrupt();
+                Ok(None)
+            }
+            Found::Damaged { block } => {
+                self.count_corrupt();
+                if let Some(block) = block {
+                    self.remove_damaged(key, &block).await;
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    fn count_corrupt(&self) {
+        self.own.corrupt.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Removes exactly the document that was read: its block names it, so that what was written since stays.
+    async fn remove_damaged(&self, key: &CacheKey, block: &Bytes) {
+        let (collection, mut filter) = (self.collection.clone(), is_key(key));
+        filter.insert(BLOCK, document::binary(block));
+        // The entry is a miss either way, and so it will be the next time.
+        if let Err(error) = to_the_end(async move { collection.delete_one(filter).await }).await {
+            tracing::debug!(%error, "a damaged document was not removed");
+        }
+    }
+
+    /// What is found under the keys of one command, whole.
+    async fn found(&self, keys: &[CacheKey]) -> Result<HashMap<CacheKey, Entry>, MongoError> {
+        let (collection, filter) = (self.collection.clone(), is_any_of(keys));
+        let read = async move { collection.find(filter).await?.try_collect::<Vec<_>>().await };
+        let mut found = HashMap::with_capacity(keys.len());
+        for document in to_the_end(read).await? {
+            let Some(key) = document::key(&document) else { continue };
+            if let Some(entry) = self.live(&key, document, true).await? {
+                found.insert(key, entry);
+            }
+        }
+        Ok(found)
+    }
+
+    /// What is alive in the order of keys, page by page: constant memory, and no cursor is kept on the server while
+    /// the caller does something else.
+    fn pages(&self, projection: Option<Document>, page: i64) -> BoxStream<'_, Result<(CacheKey, RawDocumentBuf)>> {
+        struct Place {
+            after: Option<String>,
+            page: VecDeque<RawDocumentBuf>,
+        }
+        let start = Place { after: Some(String::new()), page: VecDeque::new() };
+        stream::try_unfold(start, move |mut place| {
+            let projection = projection.clone();
+            async move {
+                loop {
+                    if let Some(document) = place.page.pop_front() {
+                        match document::key(&document) {
+                            Some(key) => return Ok(Some(((key, document), place))),
+                            // The keys of another program's documents are none.
+                            None => continue,
+                        }
+                    }
+                    let Some(after) = place.after.take() else { return Ok(None) };
+                    self.check_open()?;
+                    let filter = alive(doc! { KEY: { "$gt": after } }, self.now());
+                    let (collection, projection) = (self.collection.clone(), projection.clone());
+                    let read = async move {
+                        let mut find = collection.find(filter).sort(doc! { KEY: 1 }).limit(page);
+                        if let Some(projection) = projection {
+                            find = find.projection(projection);
+                        }
+                        find.await?.try_collect::<VecDeque<_>>().await
+                    };
+                    place.page = to_the_end(read).await?;
+                    if i64::try_from(place.page.len()).is_ok_and(|len| len >= page) {
+                        let last = place.page.back().and_then(|document| document.get_str(KEY).ok());
+                        place.after = last.map(str::to_owned);
+                    }
+                }
+            }
+        })
+        .boxed()
+    }
+}
+
+impl fmt::Debug for MongoStorage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MongoStorage")
+            .field("collection", &self.collection.namespace().to_string())
+            .finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Storage for MongoStorage {
+    fn info(&self) -> StorageInfo {
+        StorageInfo::new("mongo")
+            .persistent(true)
+            .shared(true)
+            .expiry(NativeExpiry::Lazy)
+            .max_entry_len(Some(self.shared.max_entry_len))
+    }
+
+    async fn read(&self, key: &CacheKey) -> Result<Option<Entry>> {
+        self.check_open()?;
+        let (collection, filter) = (self.collection.clone(), is_key(key));
+        let Some(document) = to_the_end(async move { collection.find_one(filter).await }).await? else {
+            return Ok(None);
+        };
+        Ok(self.live(key, document, true).await?)
+    }
+
+    async fn write(&self, key: &CacheKey, entry: Entry) -> Result<()> {
+        self.check_open()?;
+        self.check_len(&entry)?;
+        let document = document::encode(key, &entry);
+        self.ensure_index().await?;
+        let (collection, filter) = (self.collection.clone(), is_key(key));
+        let write = async move {
+            let mut tries: u32 = 0;
+            loop {
+                tries = tries.saturating_add(1);
+                match collection.replace_one(filter.clone(), &document).upsert(true).await {
+                    // Two upserts of a new key: the other one made it, so that this one finds it now.
+                    Err(error) if is_duplicate_key(&error) && tries < TRIES => {}
+                    other => return other.map(drop),
+                }
+            }
+        };
+        Ok(to_the_end(write).await?)
+    }
+
+    async fn delete(&self, key: &CacheKey) -> Result<bool> {
+        self.check_open()?;
+        let (collection, filter) = (self.collection.clone(), alive(is_key(key), self.now()));
+        Ok(to_the_end(async move { collection.delete_one(filter).await }).await?.deleted_count > 0)
+    }
+
+    async fn clear(&self) -> Result<()> {
+        self.check_open()?;
+        // Not dropped: the collection keeps its index.
+        let collection = self.collection.clone();
+        to_the_end(async move { collection.delete_many(doc! {}).await }).await?;
+        Ok(())
+    }
+
+    fn keys(&self) -> BoxStream<'_, Result<CacheKey>> {
+        self.pages(Some(doc! { KEY: 1 }), PAGE).map_ok(|(key, _)| key).boxed()
+    }
+
+    async fn delete_expired(&self, now: SystemTime) -> Result<u64> {
+        self.check_open()?;
+        self.ensure_index().await?;
+        let mut deleted: u64 = 0;
+        loop {
+            // By the index and a batch at a time: each command is short, whatever died at once.
+            let collection = self.collection.clone();
+            let batch = async move {
+                let limit = i64::try_from(KEYS_AT_ONCE).unwrap_or(i64::MAX);
+                let find = collection.find(dead(now)).projection(doc! { KEY: 1 }).limit(limit);
+                let find = find.hint(mongodb::options::Hint::Name(INDEX.to_owned()));
+                let found: Vec<RawDocumentBuf> = find.await?.try_collect().await?;
+                let names: Vec<_> =
+                    found.iter().filter_map(|document| Some(document.get_str(KEY).ok()?.to_owned())).collect();
+                if names.is_empty() {
+                    return Ok((0, true));
+                }
+                let is_last = names.len() < KEYS_AT_ONCE;
+                // What was written again since is alive, and stays.
+                let mut filter = dead(now);
+                filter.insert(KEY, doc! { "$in": names });
+                Ok((collection.delete_many(filter).await?.deleted_count, is_last))
+            };
+            let (count, is_last) = to_the_end(batch).await?;
+            deleted = deleted.saturating_add(count);
+            if is_last {
+                return Ok(deleted);
+            }
+        }
+    }
+
+    async fn contains(&self, key: &CacheKey) -> Result<bool> {
+        self.check_open()?;
+        let (collection, filter) = (self.collection.clone(), is_key(key));
+        let read = async move { collection.find_one(filter).projection(doc! { KEY: 1, BLOCK: 1 }).await };
+        match to_the_end(read).await? {
+            Some(document) => Ok(self.live(key, document, false).await?.is_some()),
+            None => Ok(false),
+        }
+    }
+
+    async fn read_many(&self, keys: &[CacheKey]) -> Result<Vec<Option<Entry>>> {
+        self.check_open()?;
+        let mut entries = Vec::with_capacity(keys.len());
+        for chunk in keys.chunks(KEYS_AT_ONCE) {
+            let found = self.found(chunk).await?;
+            entries.extend(chunk.iter().map(|key| found.get(key).cloned()));
+        }
+        Ok(entries)
+    }
+
+    async fn write_many(&self, entries: Vec<(CacheKey, Entry)>) -> Result<()> {
+        self.check_open()?;
+        for (_, entry) in &entries {
+            self.check_len(entry)?;
+        }
+        self.ensure_index().await?;
+        for key in update_many(&self.shared.database, &self.collection, &entries).await? {
+            // Lost a race for a new key; the last of its entries counts.
+            if let Some((key, entry)) = entries.iter().rev().find(|(one, _)| *one == key) {
+                self.write(key, entry.clone()).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn delete_many(&self, keys: &[CacheKey]) -> Result<u64> {
+        self.check_open()?;
+        let mut deleted: u64 = 0;
+        for chunk in keys.chunks(KEYS_AT_ONCE) {
+            let (collection, filter) = (self.collection.clone(), alive(is_any_of(chunk), self.now()));
+            let result = to_the_end(async move { collection.delete_many(filter).await }).await?;
+            deleted = deleted.saturating_add(result.deleted_count);
+        }
+        Ok(deleted)
+    }
+
+    async fn refresh(&self, key: &CacheKey, entry: Entry) -> Result<bool> {
+        self.check_open()?;
+        self.check_len(&entry)?;
+        let (update, sum) = document::refresh(&entry);
+        let mut filter = alive(is_key(key), self.now());
+        // A body that was replaced meanwhile keeps its own head.
+        filter.insert(SUM, sum);
+        let collection = self.collection.clone();
+        Ok(to_the_end(async move { collection.update_one(filter, update).await }).await?.matched_count > 0)
+    }
+
+    fn entries(&self) -> BoxStream<'_, Result<(CacheKey, Entry)>> {
+        self.pages(None, PAGE_OF_ENTRIES)
+            .try_filter_map(async |(key, document)| {
+                Ok(self.live(&key, document, true).await?.map(|entry| (key, entry)))
+            })
+            .boxed()
+    }
+
+    fn heads(&self) -> BoxStream<'_, Result<(CacheKey, Entry)>> {
+        self.pages(Some(doc! { KEY: 1, BLOCK: 1 }), PAGE)
+            .try_filter_map(async |(key, document)| {
+                Ok(self.live(&key, document, false).await?.map(|entry| (key, entry)))
+            })
+            .boxed()
+    }
+
+    async fn size(&self) -> Result<u64> {
+        self.check_open()?;
+        let (collection, filter) = (self.collection.clone(), alive(doc! {}, self.now()));
+        Ok(to_the_end(async move { collection.count_documents(filter).await }).await?)
+    }
+
+    async fn bytes(&self) -> Result<u64> {
+        self.check_open()?;
+        let sum = doc! { "$group": { "_id": null, LEN: { "$sum": format!("${LEN}") } } };
+        let pipeline = [doc! { "$match": alive(doc! {}, self.now()) }, sum];
+        let collection = self.collection.clone();
+        let sums: Vec<Document> =
+            to_the_end(async move { collection.aggregate(pipeline).await?.try_collect().await }).await?;
+        let sum = sums.first().and_then(|sum| sum.get(LEN));
+        // The server answers with the smallest kind of number that holds the sum.
+        let sum = sum.and_then(|sum| sum.as_i64().or_else(|| sum.as_i32().map(i64::from)));
+        Ok(sum.and_then(|sum| u64::try_from(sum).ok()).unwrap_or(0))
+    }
+
+    fn stats(&self) -> StorageStats {
+        StorageStats::new(self.own.corrupt.load(Ordering::Relaxed), 0)
+    }
+
+    async fn close(&self) -> Result<()> {
+        if self.shared.closed.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        if let Some(client) = self.shared.client.clone() {
+            to_the_end(async move {
+                client.shutdown().immediate(true).await;
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(())
+    }
+}
