@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use hyper_client_cache_core::cache::Cache;
-use hyper_client_cache_core::storage::Storage;
+use hyper_client_cache_core::storage::{Guard, GuardedStorage, Storage};
 use mongodb::Database;
 use mongodb::bson::doc;
 
@@ -18,6 +18,9 @@ use crate::storage::{MongoStorage, Shared};
 ///
 /// The name is the database's. Its collections are `responses`, `redirects` and `bodies`; nothing else in it is
 /// touched. Nothing connects before the first use, unless [`MongoConfig::connect`] is asked to.
+///
+/// A [`Guard`] stands before the server, so that one which is slow or gone costs a request a deadline and then nothing;
+/// [`MongoConfig::guard`] sets its figures.
 ///
 /// Clones are handles on the same cache; closing one closes all.
 ///
@@ -36,9 +39,15 @@ pub struct MongoCache(Arc<Inner>);
 
 struct Inner {
     name: String,
-    responses: MongoStorage,
-    redirects: MongoStorage,
-    bodies: MongoStorage,
+    storages: Storages<MongoStorage>,
+    /// The same behind the guard, unless it was left out.
+    guarded: Option<(Guard, Storages<GuardedStorage<MongoStorage>>)>,
+}
+
+struct Storages<S> {
+    responses: S,
+    redirects: S,
+    bodies: S,
 }
 
 impl MongoCache {
@@ -60,24 +69,39 @@ impl MongoCache {
 
     pub(crate) fn new(config: &MongoConfig, database: Database, is_ours: bool) -> Self {
         let shared = Arc::new(Shared::new(config, database, is_ours));
-        let storage = |name| MongoStorage::new(shared.clone(), name);
-        Self(Arc::new(Inner {
-            name: config.name.clone(),
-            responses: storage("responses"),
-            redirects: storage("redirects"),
-            bodies: storage("bodies"),
-        }))
+        let storages = Storages {
+            responses: MongoStorage::new(shared.clone(), "responses"),
+            redirects: MongoStorage::new(shared.clone(), "redirects"),
+            bodies: MongoStorage::new(shared, "bodies"),
+        };
+        let guarded = config.guard.clone().map(|guard| {
+            let behind = |storage: &MongoStorage| guard.storage(storage.clone());
+            let guarded = Storages {
+                responses: behind(&storages.responses),
+                redirects: behind(&storages.redirects),
+                bodies: behind(&storages.bodies),
+            };
+            (guard, guarded)
+        });
+        Self(Arc::new(Inner { name: config.name.clone(), storages, guarded }))
+    }
+
+    /// The guard before the server; `None` where it was left out.
+    #[must_use]
+    pub fn guard(&self) -> Option<&Guard> {
+        self.0.guarded.as_ref().map(|(guard, _)| guard)
     }
 
     pub(crate) fn storage(&self) -> MongoStorage {
-        self.0.responses.clone()
+        self.0.storages.responses.clone()
     }
 
     /// Connects, checks that the collections are ours, and makes their indexes.
     pub(crate) async fn prepare(&self) -> Result<(), MongoError> {
-        let database = self.0.responses.shared.database.clone();
+        let Storages { responses, redirects, bodies } = &self.0.storages;
+        let database = responses.shared.database.clone();
         to_the_end(async move { database.run_command(doc! { "ping": 1 }).await }).await?;
-        for storage in [&self.0.responses, &self.0.redirects, &self.0.bodies] {
+        for storage in [responses, redirects, bodies] {
             storage.check_ownership().await?;
             storage.ensure_index().await?;
         }
@@ -94,14 +118,23 @@ impl fmt::Debug for MongoCache {
 #[async_trait]
 impl Cache for MongoCache {
     fn responses(&self) -> &dyn Storage {
-        &self.0.responses
+        match &self.0.guarded {
+            Some((_, guarded)) => &guarded.responses,
+            None => &self.0.storages.responses,
+        }
     }
 
     fn redirects(&self) -> &dyn Storage {
-        &self.0.redirects
+        match &self.0.guarded {
+            Some((_, guarded)) => &guarded.redirects,
+            None => &self.0.storages.redirects,
+        }
     }
 
     fn bodies(&self) -> Option<&dyn Storage> {
-        Some(&self.0.bodies)
+        Some(match &self.0.guarded {
+            Some((_, guarded)) => &guarded.bodies,
+            None => &self.0.storages.bodies,
+        })
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper_client_cache_core::clock::{Clock, system_clock};
+use hyper_client_cache_core::storage::Guard;
 use mongodb::options::ClientOptions;
 use mongodb::{Client, Database};
 
@@ -42,6 +43,7 @@ pub struct MongoConfig {
     source: Source,
     pub(crate) server_selection_timeout: Option<Duration>,
     pub(crate) max_entry_len: u64,
+    pub(crate) guard: Option<Guard>,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -69,6 +71,7 @@ impl MongoConfig {
             source: Source::Url(Self::DEFAULT_URL.to_owned()),
             server_selection_timeout: None,
             max_entry_len: Self::DEFAULT_MAX_ENTRY_LEN,
+            guard: Some(Guard::default()),
             clock: system_clock(),
         }
     }
@@ -111,6 +114,19 @@ impl MongoConfig {
     /// 16 MiB less 64 KiB, for the server takes no larger document than 16 MiB.
     pub fn max_entry_len(mut self, limit: u64) -> Self {
         self.max_entry_len = limit;
+        self
+    }
+
+    /// Puts this guard before the server, in place of one with its figures at their defaults (a look-up may take
+    /// 100 milliseconds).
+    pub fn guard(mut self, guard: Guard) -> Self {
+        self.guard = Some(guard);
+        self
+    }
+
+    /// Leaves the guard out: a look-up may then take as long as the driver lets it.
+    pub fn unguarded(mut self) -> Self {
+        self.guard = None;
         self
     }
 
@@ -216,6 +232,7 @@ impl fmt::Debug for MongoConfig {
             .field("source", &source)
             .field("server_selection_timeout", &self.server_selection_timeout)
             .field("max_entry_len", &self.max_entry_len)
+            .field("guard", &self.guard)
             .finish_non_exhaustive()
     }
 }

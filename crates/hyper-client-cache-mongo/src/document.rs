@@ -102,6 +102,11 @@ pub(crate) fn key(document: &RawDocument) -> Option<CacheKey> {
     CacheKey::new(document.get_str(KEY).ok()?).ok()
 }
 
+/// Whether a document that was read with its deadline is dead.
+pub(crate) fn is_dead(document: &RawDocument, now: SystemTime) -> bool {
+    document.get_datetime(RETAIN_UNTIL).is_ok_and(|deadline| deadline <= date(now))
+}
+
 /// One entry, whether alive or dead.
 pub(crate) fn is_key(key: &CacheKey) -> Document {
     doc! { KEY: key.as_str() }

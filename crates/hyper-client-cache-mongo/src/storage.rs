@@ -18,7 +18,7 @@ use mongodb::{Client, Collection, Database};
 
 use crate::commands::{is_duplicate_key, to_the_end, update_many};
 use crate::config::MongoConfig;
-use crate::document::{self, BLOCK, Found, KEY, LEN, SUM, alive, dead, is_any_of, is_key};
+use crate::document::{self, BLOCK, Found, KEY, LEN, RETAIN_UNTIL, SUM, alive, dead, is_any_of, is_key};
 use crate::error::MongoError;
 use crate::schema::{INDEX, Schema};
 
@@ -256,8 +256,12 @@ impl Storage for MongoStorage {
 
     async fn delete(&self, key: &CacheKey) -> Result<bool> {
         self.check_open()?;
-        let (collection, filter) = (self.collection.clone(), alive(is_key(key), self.now()));
-        Ok(to_the_end(async move { collection.delete_one(filter).await }).await?.deleted_count > 0)
+        // The dead go too, and are not said to have been there.
+        let (collection, filter) = (self.collection.clone(), is_key(key));
+        let projection = doc! { RETAIN_UNTIL: 1 };
+        let delete = async move { collection.find_one_and_delete(filter).projection(projection).await };
+        let deleted = to_the_end(delete).await?;
+        Ok(deleted.is_some_and(|document| !document::is_dead(&document, self.now())))
     }
 
     async fn clear(&self) -> Result<()> {
@@ -342,9 +346,15 @@ impl Storage for MongoStorage {
         self.check_open()?;
         let mut deleted: u64 = 0;
         for chunk in keys.chunks(KEYS_AT_ONCE) {
-            let (collection, filter) = (self.collection.clone(), alive(is_any_of(chunk), self.now()));
-            let result = to_the_end(async move { collection.delete_many(filter).await }).await?;
-            deleted = deleted.saturating_add(result.deleted_count);
+            let (collection, now) = (self.collection.clone(), self.now());
+            let (living, mut rest) = (alive(is_any_of(chunk), now), dead(now));
+            rest.extend(is_any_of(chunk));
+            let delete = async move {
+                let result = collection.delete_many(living).await?;
+                collection.delete_many(rest).await?;
+                Ok(result.deleted_count)
+            };
+            deleted = deleted.saturating_add(to_the_end(delete).await?);
         }
         Ok(deleted)
     }

@@ -102,7 +102,7 @@ impl Harness for Mongo {
 #[async_trait]
 impl CacheHarness for Mongo {
     async fn open(&self) -> Arc<dyn Cache> {
-        Arc::new(self.config("cache").await.open().await.unwrap())
+        Arc::new(self.config("cache").await.unguarded().open().await.unwrap())
     }
 
     fn clock(&self) -> ManualClock {

@@ -22,7 +22,7 @@ use crate::support::{Databases, key, url};
 async fn the_deadline_is_a_date_under_a_ttl_index() {
     let (databases, clock) = (Databases::new(), ManualClock::new());
     let name = databases.name("c");
-    let cache = MongoCache::builder(&name).url(url()).clock(Arc::new(clock.clone())).connect().await.unwrap();
+    let cache = MongoCache::builder(&name).url(url()).clock(Arc::new(clock.clone())).unguarded().connect().await.unwrap();
     let deadline = clock.now() + Duration::from_secs(60);
     cache.responses().write(&key(1), Entry::new("head", "body").retain_until(deadline)).await.unwrap();
     let client = Client::with_uri_str(url()).await.unwrap();
@@ -45,7 +45,7 @@ async fn the_server_removes_the_dead_by_itself() {
     let (databases, clock) =
         (Databases::new(), ManualClock::at(std::time::UNIX_EPOCH + Duration::from_secs(1_000_000)));
     let name = databases.name("c");
-    let cache = MongoCache::builder(&name).url(url()).clock(Arc::new(clock.clone())).connect().await.unwrap();
+    let cache = MongoCache::builder(&name).url(url()).clock(Arc::new(clock.clone())).unguarded().connect().await.unwrap();
     let soon = clock.now() + Duration::from_secs(1);
     cache.responses().write(&key(1), Entry::new("head", "body").retain_until(soon)).await.unwrap();
     cache.responses().write(&key(2), Entry::new("head", "body")).await.unwrap();
@@ -70,7 +70,7 @@ async fn an_index_with_other_options_is_left_as_it_is() {
         IndexOptions::builder().name("retain_until_ttl".to_owned()).expire_after(Duration::from_secs(5)).build();
     let index = IndexModel::builder().keys(doc! { "retain_until": 1 }).options(options).build();
     client.database(&name).collection::<Document>("responses").create_index(index).await.unwrap();
-    let cache = MongoCache::builder(&name).url(url()).connect().await.unwrap();
+    let cache = MongoCache::builder(&name).url(url()).unguarded().connect().await.unwrap();
     cache.responses().write(&key(1), Entry::new("head", "body")).await.unwrap();
     assert!(cache.responses().contains(&key(1)).await.unwrap());
 }
@@ -81,7 +81,7 @@ async fn a_collection_of_another_program_is_an_error_that_names_it() {
     let name = databases.name("c");
     let client = Client::with_uri_str(url()).await.unwrap();
     client.database(&name).collection("responses").insert_one(doc! { "price": 5 }).await.unwrap();
-    let error = MongoCache::builder(&name).url(url()).connect().await.unwrap_err();
+    let error = MongoCache::builder(&name).url(url()).unguarded().connect().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.to_string().contains("responses"), "{error}");
     let left = client.database(&name).collection::<Document>("responses").count_documents(doc! {}).await.unwrap();
@@ -94,10 +94,10 @@ async fn an_existing_client_or_database_is_used_and_left_open() {
     let databases = Databases::new();
     let name = databases.name("c");
     let client = Client::with_uri_str(url()).await.unwrap();
-    let first = MongoCache::builder(&name).client(client.clone()).connect().await.unwrap();
+    let first = MongoCache::builder(&name).client(client.clone()).unguarded().connect().await.unwrap();
     first.responses().write(&key(1), Entry::new("head", "body")).await.unwrap();
     first.close().await.unwrap();
-    let second = MongoCache::builder("not used").database(client.database(&name)).connect().await.unwrap();
+    let second = MongoCache::builder("not used").database(client.database(&name)).unguarded().connect().await.unwrap();
     assert!(second.responses().contains(&key(1)).await.unwrap());
     second.close().await.unwrap();
     client.database(&name).run_command(doc! { "ping": 1 }).await.unwrap();
@@ -110,7 +110,7 @@ async fn a_wrong_address_is_an_error_of_connect_and_later_of_each_call() {
         let url = "mongodb://127.0.0.1:1/?directConnection=true";
         MongoCache::builder("c").url(url).server_selection_timeout(Duration::from_millis(50))
     };
-    let error = builder().connect().await.unwrap_err();
+    let error = builder().unguarded().connect().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Storage);
     assert!(error.is_transient(), "{error:?}");
     let cache = builder().open_storage().await.unwrap();
@@ -121,7 +121,7 @@ async fn a_wrong_address_is_an_error_of_connect_and_later_of_each_call() {
 #[tokio::test(flavor = "multi_thread")]
 async fn racing_upserts_of_a_new_key_all_succeed() {
     let databases = Databases::new();
-    let cache = MongoCache::builder(databases.name("c")).url(url()).connect().await.unwrap();
+    let cache = MongoCache::builder(databases.name("c")).url(url()).unguarded().connect().await.unwrap();
     let storage = cache.responses();
     let one = key(1);
     let writes = (0..64).map(|number| storage.write(&one, entry(number)));
@@ -135,7 +135,7 @@ async fn racing_upserts_of_a_new_key_all_succeed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn dropped_operations_never_mix_up_answers() {
     let databases = Databases::new();
-    let cache = MongoCache::builder(databases.name("c")).url(url()).connect().await.unwrap();
+    let cache = MongoCache::builder(databases.name("c")).url(url()).unguarded().connect().await.unwrap();
     let storage = cache.responses();
     storage.write_many((0..50).map(|number| (key(number), entry(number))).collect()).await.unwrap();
     let mut finished = 0;

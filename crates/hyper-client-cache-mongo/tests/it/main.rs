@@ -1,7 +1,13 @@
 //! The MongoDB backend against a real server, named by `HCC_MONGO_URL`.
-
-// In tests an overflow panics, which is how a test fails.
-#![allow(clippy::arithmetic_side_effects)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    missing_docs,
+    unreachable_pub
+)] // a test fails by panicking
 
 mod contract;
 mod lifecycle;
