@@ -27,10 +27,13 @@
 //! - [`policy`]: what is cached and for how long ([`policy::Settings`]), and what was decided ([`policy::CacheInfo`]).
 //! - [`layer`]: the same cache around any `tower` service that sends HTTP requests.
 //! - [`cache`] and [`storage`]: the traits of backends, and the ones in memory.
+#![cfg_attr(feature = "mongo", doc = "- [`mongo`]: the MongoDB backend.")]
 #![cfg_attr(feature = "sqlite", doc = "- [`sqlite`]: the SQLite backend.")]
 
 pub use hyper_client_cache_core::{BoxError, CachedSession, Error, ErrorKind, Result};
 pub use hyper_client_cache_core::{cache, clock, error, key, layer, policy, session, storage, transport};
+#[cfg(feature = "mongo")]
+pub use hyper_client_cache_mongo as mongo;
 #[cfg(feature = "sqlite")]
 pub use hyper_client_cache_sqlite as sqlite;
 

@@ -9,8 +9,9 @@ use crate::workspace::{CORE, UMBRELLA};
 const CLIENT: &[&str] = &["hyper", "hyper-util", "hyper-rustls", "rustls", "native-tls", "openssl-sys"];
 const DRIVERS: &[&str] = &["sqlx", "fred", "mongodb", "aws-sdk-dynamodb"];
 
-/// The driver of each backend, which it may pull, and the client too where the driver needs one.
-const OWN_DRIVER: &[(&str, &str)] = &[("hyper-client-cache-sqlite", "sqlx")];
+/// The driver of each backend, which it may pull, and what of the client the driver needs itself.
+const OWN_DRIVER: &[(&str, &[&str])] =
+    &[("hyper-client-cache-mongo", &["mongodb", "rustls"]), ("hyper-client-cache-sqlite", &["sqlx"])];
 
 pub(super) fn check(repository: &Repository) -> Result<Vec<Finding>> {
     let without_drivers = [CLIENT, DRIVERS].concat();
@@ -20,8 +21,8 @@ pub(super) fn check(repository: &Repository) -> Result<Vec<Finding>> {
         (UMBRELLA, "--no-default-features", DRIVERS.to_vec()),
     ];
     for backend in repository.workspace.backends() {
-        let own = OWN_DRIVER.iter().find(|(name, _)| *name == backend.name).map(|(_, driver)| *driver);
-        let forbidden = without_drivers.iter().copied().filter(|name| Some(*name) != own).collect();
+        let own = OWN_DRIVER.iter().find(|(name, _)| *name == backend.name).map_or(&[][..], |(_, crates)| *crates);
+        let forbidden = without_drivers.iter().copied().filter(|name| !own.contains(name)).collect();
         limits.push((&backend.name, "--all-features", forbidden));
     }
     let mut findings = Vec::new();

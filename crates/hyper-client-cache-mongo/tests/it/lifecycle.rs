@@ -22,7 +22,8 @@ use crate::support::{Databases, key, url};
 async fn the_deadline_is_a_date_under_a_ttl_index() {
     let (databases, clock) = (Databases::new(), ManualClock::new());
     let name = databases.name("c");
-    let cache = MongoCache::builder(&name).url(url()).clock(Arc::new(clock.clone())).unguarded().connect().await.unwrap();
+    let cache =
+        MongoCache::builder(&name).url(url()).clock(Arc::new(clock.clone())).unguarded().connect().await.unwrap();
     let deadline = clock.now() + Duration::from_secs(60);
     cache.responses().write(&key(1), Entry::new("head", "body").retain_until(deadline)).await.unwrap();
     let client = Client::with_uri_str(url()).await.unwrap();
@@ -45,7 +46,8 @@ async fn the_server_removes_the_dead_by_itself() {
     let (databases, clock) =
         (Databases::new(), ManualClock::at(std::time::UNIX_EPOCH + Duration::from_secs(1_000_000)));
     let name = databases.name("c");
-    let cache = MongoCache::builder(&name).url(url()).clock(Arc::new(clock.clone())).unguarded().connect().await.unwrap();
+    let cache =
+        MongoCache::builder(&name).url(url()).clock(Arc::new(clock.clone())).unguarded().connect().await.unwrap();
     let soon = clock.now() + Duration::from_secs(1);
     cache.responses().write(&key(1), Entry::new("head", "body").retain_until(soon)).await.unwrap();
     cache.responses().write(&key(2), Entry::new("head", "body")).await.unwrap();

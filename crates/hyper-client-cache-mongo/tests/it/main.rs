@@ -10,6 +10,7 @@
 )] // a test fails by panicking
 
 mod contract;
+mod faults;
 mod lifecycle;
 mod round_trips;
 mod support;

@@ -56,7 +56,12 @@ async fn bulk_work_is_batched() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_index_is_made_once() {
     let (databases, commands) = (Databases::new(), Commands::default());
-    let cache = MongoCache::builder(databases.name("c")).client_options(commands.options().await).unguarded().open().await.unwrap();
+    let cache = MongoCache::builder(databases.name("c"))
+        .client_options(commands.options().await)
+        .unguarded()
+        .open()
+        .await
+        .unwrap();
     assert_eq!(commands.take(), BTreeMap::new(), "nothing was connected to");
     for number in 0..3 {
         cache.responses().write(&key(number), Entry::new("head", "body")).await.unwrap();
