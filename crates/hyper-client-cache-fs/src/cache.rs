@@ -1,0 +1,107 @@
+//! The cache that a session is given: three storages over one directory.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use hyper_client_cache_core::Result;
+use hyper_client_cache_core::cache::{Cache, Stored, codec};
+use hyper_client_cache_core::storage::{CacheKey, Storage};
+
+use crate::config::{FsConfig, FsLocation};
+use crate::engine::Engine;
+use crate::error;
+use crate::layout::Store;
+use crate::ops;
+use crate::path;
+use crate::storage::FsStorage;
+
+/// A cache in a directory. Cheap to clone; clones are handles on the same thing.
+///
+/// The directory may be used by several processes at once, and by several caches of one process. See the
+/// [crate's documentation](crate) for what is set how and what is durable when.
+#[derive(Clone)]
+pub struct FsCache(Arc<Inner>);
+
+struct Inner {
+    engine: Arc<Engine>,
+    responses: FsStorage,
+    redirects: FsStorage,
+    bodies: FsStorage,
+}
+
+impl FsCache {
+    /// Opens the cache in the directory `location` with the defaults, and makes it where there is none.
+    ///
+    /// `~` is the home folder, missing folders are made. Must be called inside a Tokio runtime.
+    ///
+    /// # Errors
+    /// Those of [`FsConfig::open`].
+    pub async fn open(location: impl Into<FsLocation>) -> Result<Self> {
+        Self::builder(location).open().await
+    }
+
+    /// Options for the cache in the directory `location`.
+    pub fn builder(location: impl Into<FsLocation>) -> FsConfig {
+        FsConfig::new(location)
+    }
+
+    /// `http-cache` in the user's cache folder: what [`FsLocation::user_cache`] stands for.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`](hyper_client_cache_core::ErrorKind::Config) where the user has no home folder.
+    pub fn default_path() -> Result<PathBuf> {
+        Ok(path::default_path()?)
+    }
+
+    /// The directory.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0.engine.shared.path
+    }
+
+    pub(crate) async fn from_config(config: FsConfig) -> error::Result<Self> {
+        let engine = Arc::new(Engine::open(config).await?);
+        let storage = |store| FsStorage::new(Arc::clone(&engine), store);
+        Ok(Self(Arc::new(Inner {
+            responses: storage(Store::Responses),
+            redirects: storage(Store::Redirects),
+            bodies: storage(Store::Bodies),
+            engine,
+        })))
+    }
+}
+
+impl fmt::Debug for FsCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("FsCache").field(&self.0.engine.shared.config).finish()
+    }
+}
+
+#[async_trait]
+impl Cache for FsCache {
+    fn responses(&self) -> &dyn Storage {
+        &self.0.responses
+    }
+
+    fn redirects(&self) -> &dyn Storage {
+        &self.0.redirects
+    }
+
+    fn bodies(&self) -> Option<&dyn Storage> {
+        Some(&self.0.bodies)
+    }
+
+    /// One hop to a thread, also where nothing is found.
+    async fn get(&self, key: &CacheKey) -> Result<Option<Stored>> {
+        let key = *key;
+        let look_up = move |shared: &crate::engine::Shared| {
+            if let Some(stored) = ops::read(shared, Store::Responses, &key)?.and_then(codec::decode) {
+                return Ok(Some(stored));
+            }
+            Ok(ops::read(shared, Store::Redirects, &key)?.and_then(codec::decode))
+        };
+        Ok(self.0.engine.read(look_up).await?)
+    }
+}

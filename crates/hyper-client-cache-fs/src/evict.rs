@@ -1,0 +1,158 @@
+//! Making room: what is dead goes first, then what was used longest ago, with the parts of its body.
+
+use std::collections::HashSet;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use hyper_client_cache_core::cache::{codec, parts};
+use hyper_client_cache_core::clock::to_millis;
+
+use crate::engine::Shared;
+use crate::error::{FsError, Result};
+use crate::folder::Folder;
+use crate::format;
+use crate::layout::{self, Id, Store};
+use crate::scan::{self, Progress};
+use crate::sys::{self, Dir};
+
+/// How many files may refuse to go before making room is given up (case 151).
+const MOST_FAILURES: usize = 8;
+
+/// Room that was made for an entry, until it is there or given up.
+#[derive(Debug)]
+pub(crate) struct Room<'a> {
+    shared: &'a Shared,
+    reserved: u64,
+}
+
+impl Drop for Room<'_> {
+    fn drop(&mut self) {
+        self.shared.index().release(self.reserved);
+    }
+}
+
+/// Makes room for a file of `len` bytes under `id`.
+///
+/// Until the directory has been looked at once nobody knows what there is, and nothing is removed: whoever looks brings
+/// it down to the bound.
+pub(crate) fn make_room(shared: &Shared, id: Id, len: u64) -> Result<Room<'_>> {
+    let Some(limit) = shared.config.max_bytes else { return Ok(Room { shared, reserved: 0 }) };
+    let cost = crate::index::cost(len);
+    let reserved = {
+        let mut index = shared.index();
+        let reserved = cost.saturating_sub(index.get(id).map_or(0, |old| old.cost()));
+        index.reserve(reserved);
+        reserved
+    };
+    let room = Room { shared, reserved };
+    if *shared.progress.borrow() == Progress::Loaded {
+        reduce(shared, limit, Some(id))?;
+    }
+    Ok(room)
+}
+
+/// Removes what is over the bound.
+pub(crate) fn down_to_bound(shared: &Shared) -> Result<()> {
+    shared.config.max_bytes.map_or(Ok(()), |limit| reduce(shared, limit, None))
+}
+
+fn reduce(shared: &Shared, limit: u64, incoming: Option<Id>) -> Result<()> {
+    if shared.index().cost() <= limit {
+        return Ok(());
+    }
+    // One after the other, or two would each make the same room.
+    let _turn = shared.evicting.lock().unwrap_or_else(PoisonError::into_inner);
+    shared.apply_uses();
+    let mut stuck = HashSet::new();
+    while shared.index().cost() > limit {
+        let Some((id, is_dead)) = candidate(shared, &stuck, incoming) else { return Err(FsError::NoRoom) };
+        match evict(shared, &shared.folder(), id) {
+            Ok(true) if !is_dead => shared.count_evicted(id.store()),
+            Ok(_) => {}
+            Err(error) => {
+                stuck.insert(id);
+                if stuck.len() >= MOST_FAILURES {
+                    return Err(error);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What goes next, and whether it is dead. `incoming` is about to be replaced and is spared as long as there are others.
+fn candidate(shared: &Shared, stuck: &HashSet<Id>, incoming: Option<Id>) -> Option<(Id, bool)> {
+    let now = shared.now();
+    let index = shared.index();
+    let may_go = |id: &Id| !stuck.contains(id);
+    for store in Store::ALL {
+        let dead = index.dead(store, to_millis(now), MOST_FAILURES.saturating_add(1));
+        if let Some(id) = dead.into_iter().find(may_go) {
+            return Some((id, true));
+        }
+    }
+    if let Some(id) = index.oldest().find(|id| may_go(id) && Some(*id) != incoming) {
+        return Some((id, false));
+    }
+    // Parts whose writer ended before it wrote their head.
+    let grace = sys::to_micros(now).saturating_sub(Duration::as_micros(&parts::GRACE).try_into().unwrap_or(u64::MAX));
+    index.orphans(grace, MOST_FAILURES.saturating_add(1)).into_iter().find(may_go).map(|id| (id, false))
+}
+
+/// Removes one file and the parts of its body; `false` where it turned out to be another than was known.
+fn evict(shared: &Shared, folder: &Folder, id: Id) -> Result<bool> {
+    let Some(known) = shared.index().get(id) else { return Ok(false) };
+    let leaf = match layout::open_leaf(folder.store(id.store()), id.leaf()) {
+        Ok(leaf) => leaf,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            shared.index().remove(id);
+            return Ok(false);
+        }
+        Err(error) => return Err(FsError::io("a folder cannot be opened")(error)),
+    };
+    leaf.lock(true).map_err(FsError::io("a folder cannot be locked"))?;
+    let name = id.name();
+    let found = match leaf.look(name.as_str()) {
+        Ok(found) => found,
+        Err(_) => {
+            shared.index().remove(id);
+            return Ok(false);
+        }
+    };
+    // Another process has used or replaced it since: it is not the one that was meant (case 239).
+    if found.modified > known.used {
+        let mut index = shared.index();
+        match scan::meta_of(&leaf, id) {
+            Some(meta) => index.insert(id, meta),
+            None => drop(index.remove(id)),
+        }
+        return Ok(false);
+    }
+    let parts = if shared.index().has_parts(id) { parts_of(&leaf, id) } else { Vec::new() };
+    leaf.unlink(name.as_str()).map_err(FsError::io("a file cannot be removed"))?;
+    shared.index().remove(id);
+    drop(leaf);
+    for part in parts {
+        remove_part(shared, folder, part);
+    }
+    Ok(true)
+}
+
+/// The parts that a head names.
+fn parts_of(leaf: &Dir, id: Id) -> Vec<Id> {
+    let read = || {
+        let mut file = leaf.file(id.name().as_str()).ok()?;
+        let len = sys::look_at(&file).ok()?.len;
+        let beginning = format::read_beginning(&mut file, len, id, id.store()).ok()?.ok()?;
+        parts::keys_of(&codec::decode(beginning.entry)?.record)
+    };
+    read().unwrap_or_default().iter().map(|key| Id::new(Store::Bodies, key)).collect()
+}
+
+fn remove_part(shared: &Shared, folder: &Folder, part: Id) {
+    let Ok(leaf) = layout::open_leaf(folder.store(Store::Bodies), part.leaf()) else { return };
+    // What stays is an orphan, which is collected later.
+    if leaf.lock(true).is_ok() && leaf.unlink(part.name().as_str()).is_ok() {
+        shared.index().remove(part);
+    }
+}
