@@ -9,9 +9,10 @@
 //! has not begun, and follows one that has. So the order of actions on a key is kept, and a slow store costs one
 //! action per key, not one per request.
 //!
-//! `action` is what may be done to a key, `job` how it is done.
+//! `action` is what may be done to a key, `job` how it is done, `bulk` what is done to many at once.
 
 mod action;
+mod bulk;
 mod job;
 
 use std::collections::HashMap;

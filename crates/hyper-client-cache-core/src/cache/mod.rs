@@ -24,7 +24,8 @@ use bytes::Bytes;
 use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, stream};
 
-pub use self::ext::CachedResponse;
+pub(crate) use self::ext::Contents;
+pub use self::ext::{CacheExt, CachedResponse, Copied, Filter, SortBy};
 pub use self::guarded::GuardedCache;
 pub use self::memory::{MemoryCache, MemoryCacheBuilder};
 pub use self::record::{

@@ -67,6 +67,8 @@ counters! {
     body_lost,
     /// Records removed because a request made them invalid.
     invalidated,
+    /// Records removed by hand, through [`CacheExt`](super::CacheExt) or a session's view.
+    deleted,
     /// Invalidations that the store has not confirmed; the records stay invisible in this process.
     invalidate_failed,
 }
@@ -77,6 +79,10 @@ pub(crate) struct Counter(AtomicU64);
 impl Counter {
     pub(crate) fn add(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn add_many(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
     }
 
     pub(crate) fn read(&self) -> u64 {

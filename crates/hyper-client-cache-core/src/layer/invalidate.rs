@@ -9,6 +9,7 @@ use super::Engine;
 use super::lookup::Care;
 use crate::cache::Record;
 use crate::key::{self, Partition};
+use crate::storage::CacheKey;
 
 impl Engine {
     /// Removes what is stored for `targets`. Returns when the store has confirmed it, so that it does not come back
@@ -36,13 +37,7 @@ impl Engine {
 
     async fn invalidate_url(&self, uri: &Uri, partition: Option<&Partition>) {
         let group = key::group(uri);
-        let mut keys = Vec::new();
-        for method in [Method::GET, Method::HEAD] {
-            keys.push(key::primary(&method, uri, None));
-            if partition.is_some() {
-                keys.push(key::primary(&method, uri, partition));
-            }
-        }
+        let mut keys = primaries(uri, partition);
         if let Ok(Some(stored)) = self.read(&group, Care::Remove).await {
             if let Record::Group(members) = &*stored.record {
                 keys.extend(members.members.iter().filter(|key| !keys.contains(key)).copied().collect::<Vec<_>>());
@@ -60,4 +55,17 @@ impl Engine {
         keys.extend(variants);
         self.ledger.delete(keys).await;
     }
+}
+
+/// The primary keys that follow from a URL: those of the common partition and of one other. The group of the URL lists
+/// the rest.
+pub(super) fn primaries(uri: &Uri, partition: Option<&Partition>) -> Vec<CacheKey> {
+    let mut keys = Vec::with_capacity(4);
+    for method in [Method::GET, Method::HEAD] {
+        keys.push(key::primary(&method, uri, None));
+        if partition.is_some() {
+            keys.push(key::primary(&method, uri, partition));
+        }
+    }
+    keys
 }

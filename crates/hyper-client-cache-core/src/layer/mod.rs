@@ -57,6 +57,8 @@ mod mend;
 
 mod control;
 
+mod view;
+
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
@@ -71,6 +73,7 @@ pub use self::explain::Explanation;
 use self::flight::Flights;
 use self::refresh::Tasks;
 pub use self::service::CacheService;
+pub use self::view::CacheView;
 use crate::cache::ledger::Ledger;
 use crate::cache::{Cache, CacheStats};
 use crate::clock::{Clock, system_clock};
@@ -155,9 +158,10 @@ impl CacheLayer {
         self.flush().await;
     }
 
-    #[cfg(feature = "client")]
-    pub(crate) fn cache(&self) -> &Arc<dyn Cache> {
-        self.handle.engine.ledger.cache()
+    /// The cache as this layer sees it.
+    #[must_use]
+    pub fn cache(&self) -> CacheView {
+        CacheView::new(self.handle.engine.clone())
     }
 
     #[cfg(feature = "client")]

@@ -36,6 +36,11 @@ pub struct Lookup {
 }
 
 impl Lookup {
+    /// That of a request of which nothing but its key counts.
+    pub(crate) fn plain(effective: Effective) -> Self {
+        Self { directives: RequestDirectives::default(), effective, read: true, write: false, only_if_cached: false }
+    }
+
     /// Whether the answer to another's request will do: not for who insists on the origin's own.
     pub(crate) fn may_join(&self) -> bool {
         self.read && self.write && self.effective.mode == Mode::Default && !self.directives.no_cache

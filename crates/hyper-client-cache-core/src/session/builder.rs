@@ -7,7 +7,7 @@ use http::{Method, StatusCode};
 use tower_layer::Layer;
 
 use super::redirect::Redirects;
-use super::{CachedSession, Inner};
+use super::{CachedSession, Inner, IntoUrl};
 use crate::cache::{Cache, MemoryCache};
 use crate::clock::{Clock, system_clock};
 use crate::error::{Error, ErrorKind, Result};
@@ -194,6 +194,7 @@ impl SessionBuilder {
         let layer = layer.build()?;
         let inner = Inner {
             service: layer.layer(self.transport.build()?),
+            cache: layer.cache().parsing(|url| Ok(url.into_url()?.uri)),
             layer,
             closes_cache: self.closes_cache,
             closed: false.into(),

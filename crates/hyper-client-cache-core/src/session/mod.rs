@@ -35,9 +35,9 @@ use self::redirect::Redirects;
 pub use self::request::RequestBuilder;
 pub use self::response::Response;
 pub use self::url::IntoUrl;
-use crate::cache::{Cache, CacheStats};
+use crate::cache::CacheStats;
 use crate::error::{Error, ErrorKind, Result};
-use crate::layer::{CacheLayer, CacheService, Disabled, Explanation};
+use crate::layer::{CacheLayer, CacheService, CacheView, Disabled, Explanation};
 use crate::policy::Settings;
 use crate::transport::{RequestBody, Transport};
 
@@ -74,6 +74,7 @@ pub struct CachedSession {
 struct Inner {
     service: CacheService<Transport>,
     layer: CacheLayer,
+    cache: CacheView,
     closes_cache: bool,
     closed: AtomicBool,
     timeout: Option<Duration>,
@@ -162,10 +163,10 @@ impl CachedSession {
         Ok(self.inner.layer.explain(&same).await)
     }
 
-    /// The cache that this session uses.
+    /// The cache that this session uses, as it sees it: what is stored for which URL, and removing it.
     #[must_use]
-    pub fn cache(&self) -> &Arc<dyn Cache> {
-        self.inner.layer.cache()
+    pub fn cache(&self) -> &CacheView {
+        &self.inner.cache
     }
 
     /// What was counted about the cache in this process, by all sessions that share it.
@@ -282,6 +283,6 @@ fn again(request: &Request<RequestBody>) -> Request<RequestBody> {
 
 impl fmt::Debug for CachedSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CachedSession").field("cache", self.cache()).finish_non_exhaustive()
+        f.debug_struct("CachedSession").field("cache", &&**self.cache()).finish_non_exhaustive()
     }
 }

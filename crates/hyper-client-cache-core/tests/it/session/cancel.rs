@@ -140,7 +140,7 @@ async fn what_is_done_to_a_cache_may_be_dropped_at_any_point() {
             let session = builder(&clock).cache(Yielding::cache(&clock)).build().unwrap();
             assert_eq!(pattern_len(session.get(&url).send().await.unwrap()).await, Some(MIB));
             let key = session.get(&url).send().await.unwrap().cache_key().copied().unwrap();
-            let cache = session.cache();
+            let cache = &**session.cache();
             let mut future: BoxFuture<'_, ()> = match action {
                 0 => Box::pin(async { cache.clear().await.unwrap() }),
                 1 => Box::pin(async { cache.delete(&key).await.map(|_| ()).unwrap() }),
