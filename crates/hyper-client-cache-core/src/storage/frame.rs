@@ -55,6 +55,28 @@ impl std::fmt::Display for FrameError {
 
 impl std::error::Error for FrameError {}
 
+/// What the fixed part of an entry says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Layout {
+    /// The length of the head in bytes.
+    pub head_len: u64,
+    /// The length of the body in bytes.
+    pub body_len: u64,
+    /// The deadline; `None`: none.
+    pub retain_until: Option<std::time::SystemTime>,
+}
+
+/// What the first [`PREFIX_LEN`] bytes of an entry say, unchecked, for the checksum is that of the whole head: for a
+/// store that can read the beginning of a value, to list, count and expire entries.
+///
+/// # Errors
+/// [`FrameError`] where they do not begin as an entry of this version does.
+pub fn layout(prefix: &[u8]) -> Result<Layout, FrameError> {
+    let prefix = Prefix::read(prefix)?;
+    Ok(Layout { head_len: prefix.head_len.into(), body_len: prefix.body_len, retain_until: prefix.deadline() })
+}
+
 /// Fixed part and head, for a store that keeps the body apart.
 #[must_use]
 pub fn block(entry: &Entry) -> Bytes {
@@ -189,6 +211,16 @@ mod tests {
             assert_eq!(unblock(&block(&entry), entry.body.clone()), Ok(entry.clone()));
             assert_eq!(unblock_head(&block(&entry)), Ok(entry.without_body()));
         }
+    }
+
+    #[test]
+    fn the_fixed_part_alone_says_lengths_and_deadline() {
+        let value = join(&sample());
+        let layout = layout(&value[..PREFIX_LEN]).unwrap();
+        assert_eq!((layout.head_len, layout.body_len), (4, 8));
+        assert_eq!(layout.retain_until, sample().retain_until);
+        assert_eq!(super::layout(&value[..PREFIX_LEN - 1]), Err(FrameError::Damaged));
+        assert_eq!(super::layout(b""), Err(FrameError::Foreign));
     }
 
     #[test]

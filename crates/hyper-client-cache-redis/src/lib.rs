@@ -1,0 +1,28 @@
+#![doc = include_str!("../README.md")]
+//!
+//! # How this crate is built
+//!
+//! `cache` is what a session is given, `config` what can be set; `storage` is one kind of entries as a
+//! [`Storage`](hyper_client_cache_core::storage::Storage), `scan` lists their keys, `keyspace` says what those look
+//! like, `link` is the way to the server.
+
+mod cache;
+mod config;
+
+mod storage;
+
+mod keyspace;
+mod scan;
+
+mod link;
+#[cfg(feature = "tls")]
+mod tls;
+
+mod error;
+
+/// The driver, for its configuration and clients.
+pub use fred;
+
+pub use self::cache::RedisCache;
+pub use self::config::RedisConfig;
+pub use self::storage::RedisStorage;

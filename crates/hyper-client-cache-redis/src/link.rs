@@ -1,0 +1,334 @@
+//! The way to the server: when to connect, whether there is a connection, and what commands cost at most.
+//!
+//! One connection to each server, on which commands follow one another as they were asked for: a deletion that comes
+//! after a write can never overtake it. The driver matches replies to commands by their order, in a task of its own,
+//! whoever still waits for them; so a future may be dropped at any point, and the next one does not get its reply.
+//!
+//! A cache asks a server that is there, or does without: nothing waits for a connection but the first use.
+
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use fred::clients::{Client, Pipeline, WithOptions};
+use fred::interfaces::{ClientLike, ClusterInterface, KeysInterface};
+use fred::types::config::{Options, Server};
+use fred::types::{ClusterHash, ConnectHandle, CustomCommand, Expiration, SetOptions, Value};
+use futures_util::future::{Either, select};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, timeout};
+
+use crate::error::{Fault, RedisError, Reply, Result};
+
+/// How long a failed try to connect is the answer to whoever asks, before another is made.
+const RETRY_AFTER: Duration = Duration::from_millis(250);
+
+/// How long closing waits for what is under way.
+const QUIT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A connection, or the lack of one. Closed and stopped when it is dropped.
+pub(crate) struct Link {
+    client: Client,
+    /// The same client with what our commands want: no second try, for the caller has its origin to ask.
+    calls: WithOptions<Client>,
+    /// Whether the client is ours to connect and to close.
+    owned: bool,
+    closed: AtomicBool,
+    state: Arc<watch::Sender<State>>,
+    /// The task that connects and then waits for the connection to end.
+    task: Mutex<Option<AbortHandle>>,
+}
+
+/// What is known about the connection.
+#[derive(Clone)]
+enum State {
+    /// Nobody asked for one.
+    Idle,
+    /// It is being made.
+    Pending,
+    /// It was made. Should it break, the driver makes it anew.
+    Made,
+    /// It could not be made, or the driver has given it up.
+    Failed { at: Instant, why: Option<Arc<Reply>> },
+}
+
+/// A command that goes to the server with others.
+pub(crate) enum Command {
+    /// The whole value.
+    Get(String),
+    /// The first bytes of a value.
+    Beginning { key: String, len: usize },
+    /// Stores a value.
+    Set(Set),
+    /// Removes a key.
+    Unlink(String),
+}
+
+/// What `SET` is told.
+pub(crate) struct Set {
+    pub(crate) key: String,
+    pub(crate) value: Bytes,
+    /// `PXAT`, in milliseconds since 1970.
+    pub(crate) until: Option<i64>,
+    /// `XX`.
+    pub(crate) only_if_there: bool,
+}
+
+impl Link {
+    /// A link over `client`, which it connects and closes if it is `owned`.
+    pub(crate) fn new(client: Client, owned: bool, command_timeout: Duration) -> Self {
+        let options = Options { timeout: Some(command_timeout), fail_fast: true, ..Options::default() };
+        Self {
+            calls: client.with_options(&options),
+            client,
+            owned,
+            closed: AtomicBool::new(false),
+            state: Arc::new(watch::Sender::new(State::Idle)),
+            task: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn check_open(&self) -> Result<()> {
+        if self.closed.load(Ordering::Acquire) { Err(RedisError::Closed) } else { Ok(()) }
+    }
+
+    /// Waits for the first connection; where there was one and it is gone, fails at once, and the driver goes on trying.
+    pub(crate) async fn ready(&self) -> Result<()> {
+        self.check_open()?;
+        if !self.owned {
+            return if self.client.is_connected() { Ok(()) } else { Err(RedisError::NotConnected(None)) };
+        }
+        if !matches!(*self.state.borrow(), State::Made) {
+            self.dial()?;
+            let mut state = self.state.subscribe();
+            // The sender is in `self`, so there is always an answer.
+            let state = state.wait_for(|state| !matches!(state, State::Pending)).await;
+            if let Ok(State::Failed { why, .. }) = state.as_deref() {
+                return Err(RedisError::NotConnected(why.clone()));
+            }
+        }
+        if self.client.is_connected() { Ok(()) } else { Err(RedisError::NotConnected(None)) }
+    }
+
+    /// Connects, and waits until the server answers to a command of ours.
+    pub(crate) async fn connect(&self) -> Result<()> {
+        match self.ready().await {
+            Ok(()) => {}
+            // What the driver said is the answer here, not that there is no connection.
+            Err(RedisError::NotConnected(Some(why))) => {
+                let fault = why.fault();
+                return Err(RedisError::Failed { fault, source: why });
+            }
+            Err(error) => return Err(error),
+        }
+        // Credentials that are missing are noticed only now.
+        Ok(self.calls.ping::<()>(None).await?)
+    }
+
+    /// The value under `key`.
+    pub(crate) async fn get(&self, key: String) -> Result<Option<Bytes>> {
+        self.ready().await?;
+        Ok(self.calls.get(key).await?)
+    }
+
+    /// The values under two keys of one slot.
+    pub(crate) async fn get_both(&self, keys: [String; 2]) -> Result<[Option<Bytes>; 2]> {
+        self.ready().await?;
+        let found: Vec<Option<Bytes>> = self.calls.mget(Vec::from(keys)).await?;
+        found.try_into().map_err(|_| RedisError::Unexpected("MGET"))
+    }
+
+    /// The first `len` bytes of the value under `key`; none where there is none.
+    pub(crate) async fn beginning(&self, key: String, len: usize) -> Result<Bytes> {
+        self.ready().await?;
+        Ok(self.calls.getrange(key, 0, len.saturating_sub(1)).await?)
+    }
+
+    /// Stores a value; `false` where it was to be there and is not.
+    pub(crate) async fn set(&self, set: Set) -> Result<bool> {
+        self.ready().await?;
+        let (expire, options) = set.options();
+        let done: Value = self.calls.set(set.key, set.value, expire, options, false).await?;
+        Ok(!done.is_null())
+    }
+
+    /// Removes a key; whether it was there.
+    pub(crate) async fn unlink(&self, key: String) -> Result<bool> {
+        self.ready().await?;
+        Ok(self.calls.unlink::<u64, _>(key).await? > 0)
+    }
+
+    /// Sends all commands at once, in this order for each server; each has a result of its own.
+    pub(crate) async fn run(&self, commands: Vec<Command>) -> Result<Vec<Result<Value>>> {
+        if commands.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.ready().await?;
+        let count = commands.len();
+        let pipeline = Pipeline::from(self.calls.clone());
+        for command in commands {
+            // Only queued here: nothing waits.
+            match command {
+                Command::Get(key) => pipeline.get::<(), _>(key).await?,
+                Command::Beginning { key, len } => {
+                    pipeline.getrange::<(), _>(key, 0, len.saturating_sub(1)).await?;
+                }
+                Command::Set(set) => {
+                    let (expire, options) = set.options();
+                    pipeline.set::<(), _, _>(set.key, set.value, expire, options, false).await?;
+                }
+                Command::Unlink(key) => pipeline.unlink::<(), _>(key).await?,
+            }
+        }
+        let mut results: Vec<_> =
+            pipeline.try_all::<Value>().await.into_iter().map(|result| result.map_err(RedisError::from)).collect();
+        if results.len() == count {
+            return Ok(results);
+        }
+        // One error for all.
+        Err(results.pop().and_then(Result::err).unwrap_or(RedisError::Unexpected("a pipeline")))
+    }
+
+    /// The servers that keys are spread over; `None` stands for the only one.
+    pub(crate) async fn nodes(&self) -> Result<Vec<Option<Server>>> {
+        self.ready().await?;
+        if !self.client.is_clustered() {
+            return Ok(vec![None]);
+        }
+        let state = self.client.cached_cluster_state().ok_or(RedisError::NotConnected(None))?;
+        Ok(state.unique_primary_nodes().into_iter().map(Some).collect())
+    }
+
+    /// A page of the keys on `node` that match, and the cursor of the next; `None` after the last.
+    pub(crate) async fn scan(
+        &self,
+        node: Option<&Server>,
+        cursor: String,
+        pattern: String,
+        count: u32,
+    ) -> Result<(Option<String>, Vec<Bytes>)> {
+        self.ready().await?;
+        let on_node = Options { cluster_node: node.cloned(), ..self.calls.options().clone() };
+        let calls = self.client.with_options(&on_node);
+        let (next, keys): (String, Vec<Bytes>) = calls.scan_page(cursor, pattern, Some(count), None).await?;
+        Ok(((next != "0").then_some(next), keys))
+    }
+
+    /// The server's clock, in milliseconds since 1970.
+    pub(crate) async fn time(&self) -> Result<i64> {
+        self.ready().await?;
+        let command = CustomCommand::new_static("TIME", ClusterHash::Random, false);
+        let (seconds, micros): (i64, i64) = self.calls.custom(command, Vec::<Value>::new()).await?;
+        Ok(seconds.saturating_mul(1000).saturating_add(micros.checked_div(1000).unwrap_or_default()))
+    }
+
+    /// Lets nobody in any more, waits for what was sent, and lets go of the connection if it is ours.
+    pub(crate) async fn close(&self) {
+        if self.closed.swap(true, Ordering::AcqRel) || !self.owned {
+            return;
+        }
+        if self.client.is_connected() {
+            // Goes after all that was sent before; a server that does not answer is not waited for.
+            let _ = timeout(QUIT_TIMEOUT, self.client.quit()).await;
+            let mut state = self.state.subscribe();
+            let _ = timeout(QUIT_TIMEOUT, state.wait_for(|state| !matches!(state, State::Made))).await;
+        }
+        self.stop();
+    }
+
+    /// Begins to connect, unless that is under way or was tried a moment ago.
+    fn dial(&self) -> Result<()> {
+        let mut task = lock(&self.task);
+        match &*self.state.borrow() {
+            State::Pending | State::Made => return Ok(()),
+            State::Failed { at, .. } if at.elapsed() < RETRY_AFTER => return Ok(()),
+            State::Failed { .. } | State::Idle => {}
+        }
+        let runtime = Handle::try_current().map_err(|_| RedisError::NoRuntime)?;
+        self.state.send_replace(State::Pending);
+        *task = Some(runtime.spawn(hold(self.client.clone(), Ending::new(&self.state))).abort_handle());
+        Ok(())
+    }
+
+    fn stop(&self) {
+        if let Some(task) = lock(&self.task).take() {
+            task.abort();
+        }
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Connects `client`, and stays as long as the driver keeps up the connection. Dropped, it takes the connection along.
+async fn hold(client: Client, mut ending: Ending) {
+    /// The driver says only to those who listen already that it has connected: look again.
+    const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+    let mut connection = Connection(client.connect());
+    loop {
+        let connected = pin!(timeout(LOOK_AGAIN, client.wait_for_connect()));
+        match select(&mut connection.0, connected).await {
+            Either::Left((ended, _)) => return ending.because(ended),
+            Either::Right(_) if client.is_connected() => break,
+            Either::Right(_) => {}
+        }
+    }
+    ending.state.send_replace(State::Made);
+    ending.because((&mut connection.0).await);
+}
+
+/// The driver's task, which goes with this.
+struct Connection(ConnectHandle);
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Says that the connection has ended, also where its runtime did.
+struct Ending {
+    state: Arc<watch::Sender<State>>,
+    why: Option<Arc<Reply>>,
+}
+
+impl Ending {
+    fn new(state: &Arc<watch::Sender<State>>) -> Self {
+        Self { state: Arc::clone(state), why: None }
+    }
+
+    fn because(&mut self, ended: std::result::Result<fred::prelude::FredResult<()>, tokio::task::JoinError>) {
+        if let Ok(Err(error)) = ended {
+            self.why = Some(Arc::new(Reply::from(&error)));
+        }
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.state.send_replace(State::Failed { at: Instant::now(), why: self.why.take() });
+    }
+}
+
+impl Set {
+    fn options(&self) -> (Option<Expiration>, Option<SetOptions>) {
+        (self.until.map(Expiration::PXAT), self.only_if_there.then_some(SetOptions::XX))
+    }
+}
+
+/// Whether a failure is that of a key, and the rest of a batch is fine.
+pub(crate) fn is_of_the_key(error: &RedisError) -> bool {
+    error.fault() == Some(Fault::WrongType)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

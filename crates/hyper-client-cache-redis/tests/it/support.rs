@@ -1,0 +1,87 @@
+//! What several tests need: the servers that were started for them, names of their own, commands behind a cache's back.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use hyper_client_cache_core::storage::CacheKey;
+use hyper_client_cache_redis::fred::clients::Client;
+use hyper_client_cache_redis::fred::interfaces::{ClientLike, ClusterInterface, KeysInterface};
+use hyper_client_cache_redis::fred::types::Builder;
+use hyper_client_cache_redis::fred::types::config::{Config, Options};
+
+/// The address in this variable, which `cargo xtask test` sets.
+#[track_caller]
+pub fn address(variable: &str) -> String {
+    std::env::var(variable).unwrap_or_else(|_| {
+        panic!("{variable} names no server: run `cargo xtask test`, or export what `cargo xtask services up` prints")
+    })
+}
+
+pub fn standalone() -> String {
+    address("HCC_REDIS_URL")
+}
+
+pub fn cluster() -> String {
+    address("HCC_REDIS_CLUSTER_URL")
+}
+
+/// A name that no other test and no other run has.
+pub fn unique(name: &str) -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    format!("hcc-test-{name}-{}-{count}-{:08x}", std::process::id(), fastrand::u32(..))
+}
+
+pub fn key(number: u64) -> CacheKey {
+    CacheKey::new(&format!("key-{number:08}")).unwrap()
+}
+
+/// A client of the driver, behind the back of every cache.
+pub async fn client(url: &str) -> Client {
+    let client = Builder::from_config(Config::from_url(url).unwrap()).build().unwrap();
+    client.init().await.unwrap();
+    client
+}
+
+/// The keys on the server, of all nodes of a cluster, that begin so.
+pub async fn keys_of(client: &Client, prefix: &str) -> Vec<String> {
+    let nodes = match client.is_clustered() {
+        true => client.cached_cluster_state().unwrap().unique_primary_nodes().into_iter().map(Some).collect(),
+        false => vec![None],
+    };
+    let mut all = Vec::new();
+    for node in nodes {
+        let calls = client.with_options(&Options { cluster_node: node, ..Options::default() });
+        let mut cursor = "0".to_owned();
+        loop {
+            let (next, keys): (String, Vec<String>) =
+                calls.scan_page(cursor, format!("{prefix}*"), Some(1000), None).await.unwrap();
+            all.extend(keys);
+            cursor = next;
+            if cursor == "0" {
+                break;
+            }
+        }
+    }
+    all
+}
+
+/// Removes what a test left: all keys that begin so.
+pub async fn remove(url: &str, prefix: &str) {
+    let client = client(url).await;
+    for key in keys_of(&client, prefix).await {
+        let _: i64 = client.unlink(key).await.unwrap();
+    }
+    let _ = client.quit().await;
+}
+
+/// Waits until something that another task or process does has happened; panics where it does not within ten seconds.
+pub async fn until(what: &str, mut happened: impl AsyncFnMut() -> bool) {
+    for _ in 0..1000 {
+        if happened().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("it did not happen: {what}");
+}
