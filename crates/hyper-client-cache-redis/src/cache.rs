@@ -3,15 +3,18 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
+use futures_core::stream::BoxStream;
 use hyper_client_cache_core::Result;
-use hyper_client_cache_core::cache::{Cache, Stored, codec};
-use hyper_client_cache_core::storage::{CacheKey, Storage};
+use hyper_client_cache_core::cache::{Cache, GuardedCache, Record, Stored, codec, parts};
+use hyper_client_cache_core::storage::{CacheKey, Guard, Storage, StorageStats};
 
 use crate::config::RedisConfig;
 use crate::error;
 use crate::keyspace::{Keyspace, Kind};
+use crate::link::{Command, Link};
 use crate::storage::{RedisStorage, Shared};
 
 /// A cache in Redis, which any number of processes may share. Cheap to clone; clones are handles on the same thing.
@@ -34,10 +37,10 @@ pub struct RedisCache(Arc<Inner>);
 
 struct Inner {
     name: String,
-    shared: Arc<Shared>,
-    responses: RedisStorage,
-    redirects: RedisStorage,
-    bodies: RedisStorage,
+    link: Arc<Link>,
+    guard: Option<Guard>,
+    /// The keys, behind the guard if there is one.
+    cache: Box<dyn Cache>,
 }
 
 impl RedisCache {
@@ -57,17 +60,23 @@ impl RedisCache {
         RedisConfig::new(name)
     }
 
+    /// What stands between requests and the server; `None` where the cache was made without.
+    #[must_use]
+    pub fn guard(&self) -> Option<&Guard> {
+        self.0.guard.as_ref()
+    }
+
     pub(crate) fn new(config: &RedisConfig) -> error::Result<Self> {
-        let shared = shared(config)?;
-        let storage = |kind| -> error::Result<_> {
-            Ok(RedisStorage::new(Arc::clone(&shared), Keyspace::new(config.name(), kind)?))
-        };
+        let keys = Keys::new(config)?;
+        let guard = config.make_guard()?;
         Ok(Self(Arc::new(Inner {
             name: config.name().to_owned(),
-            responses: storage(Kind::Responses)?,
-            redirects: storage(Kind::Redirects)?,
-            bodies: storage(Kind::Bodies)?,
-            shared,
+            link: Arc::clone(&keys.shared.link),
+            cache: match &guard {
+                Some(guard) => Box::new(GuardedCache::with_guard(keys, guard)),
+                None => Box::new(keys),
+            },
+            guard,
         })))
     }
 
@@ -76,7 +85,165 @@ impl RedisCache {
     }
 
     pub(crate) async fn connect(&self) -> error::Result<()> {
-        self.0.shared.link.connect().await
+        self.0.link.connect().await
+    }
+}
+
+impl fmt::Debug for RedisCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisCache").field("name", &self.0.name).finish_non_exhaustive()
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl Cache for RedisCache {
+    fn responses(&self) -> &dyn Storage {
+        self.0.cache.responses()
+    }
+
+    fn redirects(&self) -> &dyn Storage {
+        self.0.cache.redirects()
+    }
+
+    fn bodies(&self) -> Option<&dyn Storage> {
+        self.0.cache.bodies()
+    }
+
+    async fn get(&self, key: &CacheKey) -> Result<Option<Stored>> {
+        self.0.cache.get(key).await
+    }
+
+    async fn put(&self, key: &CacheKey, stored: Stored, replaced: Option<&Stored>) -> Result<()> {
+        self.0.cache.put(key, stored, replaced).await
+    }
+
+    async fn refresh(&self, key: &CacheKey, stored: Stored) -> Result<bool> {
+        self.0.cache.refresh(key, stored).await
+    }
+
+    async fn delete(&self, key: &CacheKey) -> Result<bool> {
+        self.0.cache.delete(key).await
+    }
+
+    async fn delete_many(&self, keys: &[CacheKey]) -> Result<u64> {
+        self.0.cache.delete_many(keys).await
+    }
+
+    async fn delete_parts(&self, record: &Record) -> Result<()> {
+        self.0.cache.delete_parts(record).await
+    }
+
+    async fn delete_expired(&self, now: SystemTime) -> Result<u64> {
+        self.0.cache.delete_expired(now).await
+    }
+
+    fn records(&self) -> BoxStream<'_, Result<(CacheKey, Stored)>> {
+        self.0.cache.records()
+    }
+
+    async fn clear(&self) -> Result<()> {
+        self.0.cache.clear().await
+    }
+
+    fn stats(&self) -> StorageStats {
+        self.0.cache.stats()
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.0.cache.close().await
+    }
+}
+
+/// The three storages, and what is done to several of them in one round trip. Response and redirect of a request lie in
+/// one slot, so that this holds on a cluster too.
+#[derive(Debug)]
+struct Keys {
+    shared: Arc<Shared>,
+    responses: RedisStorage,
+    redirects: RedisStorage,
+    bodies: RedisStorage,
+}
+
+impl Keys {
+    fn new(config: &RedisConfig) -> error::Result<Self> {
+        let shared = shared(config)?;
+        let storage = |kind| -> error::Result<_> {
+            Ok(RedisStorage::new(Arc::clone(&shared), Keyspace::new(config.name(), kind)?))
+        };
+        Ok(Self {
+            responses: storage(Kind::Responses)?,
+            redirects: storage(Kind::Redirects)?,
+            bodies: storage(Kind::Bodies)?,
+            shared,
+        })
+    }
+
+    async fn read_both(&self, key: &CacheKey) -> Result<[Option<Stored>; 2]> {
+        let Self { shared, responses, redirects, .. } = self;
+        let [response, redirect] = shared.link.get_both([responses.key(key), redirects.key(key)]).await?;
+        Ok([
+            responses.entry(key, response).await.and_then(codec::decode),
+            redirects.entry(key, redirect).await.and_then(codec::decode),
+        ])
+    }
+
+    /// The commands that remove the parts of a body.
+    fn unlink_parts(&self, record: &Record) -> impl Iterator<Item = Command> {
+        let keys = parts::keys_of(record).unwrap_or_default();
+        keys.into_iter().map(|key| Command::Unlink(self.bodies.key(&key)))
+    }
+}
+
+#[async_trait]
+impl Cache for Keys {
+    fn responses(&self) -> &dyn Storage {
+        &self.responses
+    }
+
+    fn redirects(&self) -> &dyn Storage {
+        &self.redirects
+    }
+
+    fn bodies(&self) -> Option<&dyn Storage> {
+        Some(&self.bodies)
+    }
+
+    /// One command asks for both.
+    async fn get(&self, key: &CacheKey) -> Result<Option<Stored>> {
+        let [response, redirect] = self.read_both(key).await?;
+        Ok(response.or(redirect))
+    }
+
+    /// The record is there before what it replaces goes, and all is sent at once.
+    async fn put(&self, key: &CacheKey, stored: Stored, replaced: Option<&Stored>) -> Result<()> {
+        let is_redirect = stored.record.is_redirect();
+        let parts = stored.record.parts_id().map(str::to_owned);
+        let entry = codec::encode(stored)?;
+        let (own, other) =
+            if is_redirect { (&self.redirects, &self.responses) } else { (&self.responses, &self.redirects) };
+        let mut also = Vec::new();
+        // Look-ups ask for responses first: what stood there would hide a redirect.
+        if is_redirect || replaced.is_some_and(|old| old.record.is_redirect()) {
+            also.push(Command::Unlink(other.key(key)));
+        }
+        if let Some(old) = replaced.filter(|old| old.record.parts_id() != parts.as_deref()) {
+            also.extend(self.unlink_parts(&old.record));
+        }
+        if also.is_empty() {
+            return own.write(key, entry).await;
+        }
+        Ok(own.write_with(key, &entry, also).await?)
+    }
+
+    async fn delete(&self, key: &CacheKey) -> Result<bool> {
+        let found = self.read_both(key).await?;
+        let mut commands = vec![Command::Unlink(self.responses.key(key)), Command::Unlink(self.redirects.key(key))];
+        for stored in found.iter().flatten() {
+            commands.extend(self.unlink_parts(&stored.record));
+        }
+        self.responses.run_all(commands).await?;
+        Ok(found.iter().any(Option::is_some))
     }
 }
 
@@ -87,35 +254,4 @@ fn shared(config: &RedisConfig) -> error::Result<Arc<Shared>> {
         max_entry_len: config.max_entry_len,
         warned: AtomicI64::new(i64::MIN),
     }))
-}
-
-impl fmt::Debug for RedisCache {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RedisCache").field("name", &self.0.name).finish_non_exhaustive()
-    }
-}
-
-#[async_trait]
-impl Cache for RedisCache {
-    fn responses(&self) -> &dyn Storage {
-        &self.0.responses
-    }
-
-    fn redirects(&self) -> &dyn Storage {
-        &self.0.redirects
-    }
-
-    fn bodies(&self) -> Option<&dyn Storage> {
-        Some(&self.0.bodies)
-    }
-
-    /// Both are asked for in one command.
-    async fn get(&self, key: &CacheKey) -> Result<Option<Stored>> {
-        let Inner { shared, responses, redirects, .. } = &*self.0;
-        let [response, redirect] = shared.link.get_both([responses.key(key), redirects.key(key)]).await?;
-        if let Some(stored) = responses.entry(key, response).await.and_then(codec::decode) {
-            return Ok(Some(stored));
-        }
-        Ok(redirects.entry(key, redirect).await.and_then(codec::decode))
-    }
 }

@@ -9,6 +9,7 @@ use fred::clients::Client;
 use fred::types::Builder;
 use fred::types::config::{Config, ReconnectError, ReconnectPolicy, UnresponsiveConfig};
 use hyper_client_cache_core::clock::{Clock, system_clock};
+use hyper_client_cache_core::storage::Guard;
 
 use crate::cache::RedisCache;
 use crate::error::{RedisError, Result};
@@ -55,8 +56,17 @@ pub struct RedisConfig {
     ca_certificates: Option<Vec<u8>>,
     allow_plaintext: bool,
     command_timeout: Duration,
+    guarding: Guarding,
     pub(crate) max_entry_len: u64,
     pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// What stands before the server.
+#[derive(Clone, Debug)]
+enum Guarding {
+    Default,
+    With(Guard),
+    None,
 }
 
 type Configure = Arc<dyn Fn(&mut Builder) + Send + Sync>;
@@ -86,6 +96,7 @@ impl RedisConfig {
             ca_certificates: None,
             allow_plaintext: false,
             command_timeout: Self::DEFAULT_COMMAND_TIMEOUT,
+            guarding: Guarding::Default,
             max_entry_len: Self::MAX_ENTRY_LEN,
             clock: system_clock(),
         }
@@ -148,6 +159,22 @@ impl RedisConfig {
         self
     }
 
+    /// Puts `guard` before the server in place of one with every figure at its default, so that others may share it.
+    ///
+    /// The driver's futures may be dropped at any point: [`detach(false)`](hyper_client_cache_core::storage::GuardBuilder::detach)
+    /// saves a task for each call, and is what the default has.
+    pub fn guard(mut self, guard: Guard) -> Self {
+        self.guarding = Guarding::With(guard);
+        self
+    }
+
+    /// Puts no guard before the server: a request waits for it as long as [`command_timeout`](Self::command_timeout)
+    /// says, each time.
+    pub fn unguarded(mut self) -> Self {
+        self.guarding = Guarding::None;
+        self
+    }
+
     /// Sets the most bytes that head and body of one entry may have together, up to 64 MiB, which is the default.
     /// Larger bodies are kept in parts, each an entry.
     pub const fn max_entry_len(mut self, limit: u64) -> Self {
@@ -191,6 +218,17 @@ impl RedisConfig {
 
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    pub(crate) fn make_guard(&self) -> Result<Option<Guard>> {
+        match &self.guarding {
+            Guarding::Default => {
+                let guard = Guard::builder().detach(false).build();
+                Ok(Some(guard.map_err(|error| RedisError::Setting(format!("the guard: {error}")))?))
+            }
+            Guarding::With(guard) => Ok(Some(guard.clone())),
+            Guarding::None => Ok(None),
+        }
     }
 
     /// The connection that the options describe, not made yet.
@@ -300,6 +338,7 @@ impl fmt::Debug for RedisConfig {
             .field("ca_certificates", &self.ca_certificates.is_some())
             .field("allow_plaintext", &self.allow_plaintext)
             .field("command_timeout", &self.command_timeout)
+            .field("guarding", &self.guarding)
             .field("max_entry_len", &self.max_entry_len)
             .field("clock", &self.clock)
             .finish()
@@ -352,7 +391,9 @@ mod tests {
     /// Case 77.
     #[test]
     fn an_address_that_cannot_be_used_is_an_error_without_its_password() {
-        for url in ["http://u:P@h", "P@h", "redis://u:P@h:99999999", "redis://u:P@", "redis-x://u:P@h", "redis://u:P@h/x"] {
+        for url in
+            ["http://u:P@h", "P@h", "redis://u:P@h:99999999", "redis://u:P@", "redis-x://u:P@h", "redis://u:P@h/x"]
+        {
             let url = url.replace('P', SECRET);
             let config = RedisConfig::new("demo").allow_plaintext(true).url(&url);
             assert!(!format!("{config:?}").contains(SECRET));
@@ -365,7 +406,12 @@ mod tests {
     /// Case 122.
     #[test]
     fn another_machine_is_not_spoken_to_in_clear_unless_that_is_allowed() {
-        for url in ["redis://example.com", "redis://10.0.0.1", "redis-cluster://127.0.0.1:1?node=10.0.0.1:2", "redis://0.0.0.0"] {
+        for url in [
+            "redis://example.com",
+            "redis://10.0.0.1",
+            "redis-cluster://127.0.0.1:1?node=10.0.0.1:2",
+            "redis://0.0.0.0",
+        ] {
             let error = link(url).err().unwrap();
             assert!(error.to_string().contains("allow_plaintext"), "{error}");
             assert!(RedisConfig::new("demo").url(url).allow_plaintext(true).link().is_ok());
@@ -373,7 +419,8 @@ mod tests {
         for host in ["localhost", "LocalHost", "127.0.0.1", "127.8.9.1", "::1", "[::1]"] {
             assert!(is_loopback(host), "{host}");
         }
-        let config = Config { server: fred::types::config::ServerConfig::new_centralized("10.0.0.1", 1), ..Config::default() };
+        let config =
+            Config { server: fred::types::config::ServerConfig::new_centralized("10.0.0.1", 1), ..Config::default() };
         assert!(RedisConfig::new("demo").client_config(config).link().is_err());
     }
 

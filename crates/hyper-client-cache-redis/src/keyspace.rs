@@ -122,8 +122,22 @@ mod tests {
     use super::*;
 
     const NAMES: [&str; 16] = [
-        "app", "app2", "app:", "app:x", "app:responses", "app*", "app?", "app[a-z]", "app\\", "app{x}", "app%", "app%3A",
-        "App", "app ", "äpp", "app\0",
+        "app",
+        "app2",
+        "app:",
+        "app:x",
+        "app:responses",
+        "app*",
+        "app?",
+        "app[a-z]",
+        "app\\",
+        "app{x}",
+        "app%",
+        "app%3A",
+        "App",
+        "app ",
+        "äpp",
+        "app\0",
     ];
 
     fn key(text: &str) -> CacheKey {

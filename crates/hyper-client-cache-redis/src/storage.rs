@@ -222,6 +222,26 @@ impl RedisStorage {
         Ok(removed)
     }
 
+    /// Stores an entry, and runs other commands after it in the same round trip.
+    pub(crate) async fn write_with(&self, key: &CacheKey, entry: &Entry, also: Vec<Command>) -> Result<()> {
+        self.shared.link.check_open()?;
+        self.check_len(entry)?;
+        let mut commands = vec![self.store(key, entry, false)];
+        commands.extend(also);
+        self.run_all(commands).await
+    }
+
+    /// Runs commands whose answers say nothing, a batch at a time.
+    pub(crate) async fn run_all(&self, commands: Vec<Command>) -> Result<()> {
+        let mut commands = commands.into_iter().peekable();
+        while commands.peek().is_some() {
+            for result in self.shared.link.run(commands.by_ref().take(BATCH).collect()).await? {
+                self.noticed(result)?;
+            }
+        }
+        Ok(())
+    }
+
     async fn refresh_entry(&self, key: &CacheKey, entry: &Entry) -> Result<bool> {
         self.shared.link.check_open()?;
         self.check_len(entry)?;
@@ -266,8 +286,10 @@ impl RedisStorage {
         let mut pages = self.beginnings(PREFIX_LEN);
         let mut removed: u64 = 0;
         while let Some(page) = pages.try_next().await? {
-            let is_dead = |beginning: &Bytes| frame::layout(beginning).is_ok_and(|found| is_over(found.retain_until, now));
-            let dead: Vec<_> = page.into_iter().filter(|(_, beginning)| is_dead(beginning)).map(|(key, _)| key).collect();
+            let is_dead =
+                |beginning: &Bytes| frame::layout(beginning).is_ok_and(|found| is_over(found.retain_until, now));
+            let dead: Vec<_> =
+                page.into_iter().filter(|(_, beginning)| is_dead(beginning)).map(|(key, _)| key).collect();
             removed = removed.saturating_add(self.unlink_batch(&dead).await?);
         }
         Ok(removed)
@@ -279,6 +301,12 @@ impl RedisStorage {
             self.unlink_batch(&keys).await?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("max_entry_len", &self.max_entry_len).finish_non_exhaustive()
     }
 }
 
@@ -376,7 +404,8 @@ impl Storage for RedisStorage {
             .map_err(|error| error.1)
             .and_then(async |keys: Vec<CacheKey>| {
                 let found = self.read_batch(&keys).await?;
-                let found = keys.into_iter().zip(found).filter_map(|(key, entry)| Some(Ok::<_, RedisError>((key, entry?))));
+                let found =
+                    keys.into_iter().zip(found).filter_map(|(key, entry)| Some(Ok::<_, RedisError>((key, entry?))));
                 Ok(stream::iter(found.collect::<Vec<_>>()))
             })
             .try_flatten()

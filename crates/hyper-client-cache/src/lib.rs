@@ -28,6 +28,7 @@
 //! - [`layer`]: the same cache around any `tower` service that sends HTTP requests.
 //! - [`cache`] and [`storage`]: the traits of backends, and the ones in memory.
 #![cfg_attr(feature = "mongo", doc = "- [`mongo`]: the MongoDB backend.")]
+#![cfg_attr(feature = "redis", doc = "- [`redis`]: the Redis backend.")]
 #![cfg_attr(feature = "sqlite", doc = "- [`sqlite`]: the SQLite backend.")]
 #![cfg_attr(feature = "fs", doc = "- [`fs`]: the file backend.")]
 
@@ -37,6 +38,8 @@ pub use hyper_client_cache_core::{cache, clock, error, key, layer, policy, sessi
 pub use hyper_client_cache_fs as fs;
 #[cfg(feature = "mongo")]
 pub use hyper_client_cache_mongo as mongo;
+#[cfg(feature = "redis")]
+pub use hyper_client_cache_redis as redis;
 #[cfg(feature = "sqlite")]
 pub use hyper_client_cache_sqlite as sqlite;
 

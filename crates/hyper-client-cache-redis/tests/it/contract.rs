@@ -2,11 +2,12 @@
 
 use std::process::Command;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper_client_cache_core::Error;
 use hyper_client_cache_core::cache::Cache;
-use hyper_client_cache_core::storage::{CacheKey, Entry, Storage};
+use hyper_client_cache_core::storage::{CacheKey, Entry, Guard, Storage};
 use hyper_client_cache_redis::fred::interfaces::{ClientLike, KeysInterface};
 use hyper_client_cache_redis::fred::types::Expiration;
 use hyper_client_cache_redis::{RedisCache, RedisConfig};
@@ -54,14 +55,14 @@ impl Redis {
         RedisCache::builder(self.name(namespace))
             .url(url)
             .clock(Arc::new(self.clock.clone()))
+            .command_timeout(Duration::from_secs(10))
             .configure(|driver| driver_secrets(driver))
     }
 
     fn counted_url(&self) -> String {
         let mut counted = self.counted.lock().unwrap();
-        let server = counted.get_or_insert_with(|| {
-            if self.is_cluster { Server::start_cluster() } else { Server::start(&[]) }
-        });
+        let server =
+            counted.get_or_insert_with(|| if self.is_cluster { Server::start_cluster() } else { Server::start(&[]) });
         if self.is_cluster { server.cluster_url() } else { server.url() }
     }
 }
@@ -153,7 +154,11 @@ impl Harness for Redis {
 #[async_trait]
 impl CacheHarness for Redis {
     async fn open(&self) -> Arc<dyn Cache> {
-        Arc::new(self.config("cache").open().await.unwrap())
+        // Behind a guard, as usual, that does not mind a busy machine.
+        let guard =
+            Guard::builder().detach(false).deadline(Duration::from_secs(20)).write_deadline(Duration::from_secs(20));
+        let config = self.config("cache").command_timeout(Duration::from_secs(20));
+        Arc::new(config.guard(guard.build().unwrap()).open().await.unwrap())
     }
 
     fn clock(&self) -> ManualClock {

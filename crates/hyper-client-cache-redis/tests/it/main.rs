@@ -10,5 +10,7 @@
 )] // a test fails by panicking
 
 mod contract;
+mod costs;
+mod outages;
 mod server;
 mod support;

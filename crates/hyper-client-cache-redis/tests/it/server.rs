@@ -37,7 +37,8 @@ impl Server {
     pub fn start_cluster() -> Self {
         // A node that has met no other does not know its address.
         let address = ["--cluster-announce-ip", "127.0.0.1"];
-        let server = Self::start(&[&["--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf"][..], &address].concat());
+        let server =
+            Self::start(&[&["--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf"][..], &address].concat());
         assert_eq!(server.command(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]), "+OK");
         let begun = Instant::now();
         while !server.command(&["CLUSTER", "INFO"]).contains("cluster_state:ok") {
@@ -47,6 +48,7 @@ impl Server {
         server
     }
 
+    /// Where it is.
     pub const fn port(&self) -> u16 {
         self.port
     }
@@ -96,7 +98,8 @@ impl Server {
     /// How often each command was called, by `INFO commandstats`.
     pub fn calls(&self, name: &str) -> u64 {
         let stats = self.command(&["INFO", "commandstats"]);
-        let line = stats.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{name}:calls=")).map(str::to_owned));
+        let line =
+            stats.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{name}:calls=")).map(str::to_owned));
         line.map_or(0, |line| line.split(',').next().unwrap().parse().unwrap())
     }
 
