@@ -10,8 +10,11 @@ const CLIENT: &[&str] = &["hyper", "hyper-util", "hyper-rustls", "rustls", "nati
 const DRIVERS: &[&str] = &["sqlx", "fred", "mongodb", "aws-sdk-dynamodb"];
 
 /// The driver of each backend, which it may pull, and what of the client the driver needs itself.
-const OWN_DRIVER: &[(&str, &[&str])] =
-    &[("hyper-client-cache-mongo", &["mongodb", "rustls"]), ("hyper-client-cache-redis", &["fred", "rustls"]), ("hyper-client-cache-sqlite", &["sqlx"])];
+const OWN_DRIVER: &[(&str, &[&str])] = &[
+    ("hyper-client-cache-mongo", &["mongodb", "rustls"]),
+    ("hyper-client-cache-redis", &["fred", "rustls"]),
+    ("hyper-client-cache-sqlite", &["sqlx"]),
+];
 
 pub(super) fn check(repository: &Repository) -> Result<Vec<Finding>> {
     let without_drivers = [CLIENT, DRIVERS].concat();
