@@ -56,7 +56,7 @@ impl Redis {
             .url(url)
             .clock(Arc::new(self.clock.clone()))
             .command_timeout(Duration::from_secs(10))
-            .configure(|driver| driver_secrets(driver))
+            .configure(driver_secrets)
     }
 
     fn counted_url(&self) -> String {
