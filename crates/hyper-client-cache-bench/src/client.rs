@@ -17,6 +17,12 @@ pub(crate) trait Client: Send + Sync + 'static {
 
     /// Sends a GET request and returns when the head of the response is there.
     fn send(&self, url: &str) -> impl Future<Output = Result<Self::Body>> + Send;
+
+    /// Waits until nothing of earlier requests goes on any more. Whoever stores before the body ends has nothing to
+    /// wait for.
+    fn settle(&self) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
 }
 
 /// A body that is being read.

@@ -46,6 +46,10 @@ impl Client for Ours {
     async fn send(&self, url: &str) -> Result<Self::Body> {
         Ok(self.session.get(url).send().await?)
     }
+
+    async fn settle(&self) {
+        self.session.layer().flush().await;
+    }
 }
 
 impl Body for Response {

@@ -4,9 +4,10 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use hyper_client_cache_core::Result;
-use hyper_client_cache_core::cache::Cache;
-use hyper_client_cache_core::storage::{MemoryStorage, Storage, TieredStorage};
+use hyper_client_cache_core::cache::{Cache, Stored, codec};
+use hyper_client_cache_core::storage::{CacheKey, MemoryStorage, Storage, TieredStorage};
 
 use crate::bulk::SqliteBulk;
 use crate::config::{SqliteConfig, SqliteLocation};
@@ -139,6 +140,7 @@ impl fmt::Debug for SqliteCache {
     }
 }
 
+#[async_trait]
 impl Cache for SqliteCache {
     fn responses(&self) -> &dyn Storage {
         match &self.0.tier {
@@ -153,5 +155,26 @@ impl Cache for SqliteCache {
 
     fn bodies(&self) -> Option<&dyn Storage> {
         Some(&self.0.bodies)
+    }
+
+    /// Past the hot tier, a miss is one statement for both tables, not two one after the other.
+    async fn get(&self, key: &CacheKey) -> Result<Option<Stored>> {
+        let read = async { Ok(self.0.engine.read_both(key).await?) };
+        let (response, redirect) = match &self.0.tier {
+            Some(tier) => {
+                let (response, more) = tier.read_with(key, read).await?;
+                (response, more.flatten())
+            }
+            None => read.await?,
+        };
+        if let Some(stored) = response.and_then(codec::decode) {
+            return Ok(Some(stored));
+        }
+        let redirect = match redirect {
+            Some(redirect) => redirect,
+            // What was found is no response after all, which is rare enough to ask again.
+            None => self.0.redirects.read(key).await?,
+        };
+        Ok(redirect.and_then(codec::decode))
     }
 }

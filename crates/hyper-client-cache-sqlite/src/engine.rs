@@ -142,6 +142,19 @@ impl Engine {
         }
     }
 
+    /// The live entry under `key` of responses, and that of redirects, unless the latter was not looked at.
+    pub(crate) async fn read_both(&self, key: &CacheKey) -> Result<(Option<Entry>, Option<Option<Entry>>)> {
+        self.shared.check_open()?;
+        let generation = self.shared.readers.generation();
+        match self.shared.readers.row_and_redirect(key).await {
+            Ok((response, redirect)) => Ok((
+                response.and_then(|row| self.decode(Table::Responses, key, row)),
+                redirect.map(|row| row.and_then(|row| self.decode(Table::Redirects, key, row))),
+            )),
+            Err(error) => self.after_fault(generation, error).await.map(|()| (None, Some(None))),
+        }
+    }
+
     /// The entry of a row: a row that does not verify is a miss, counted, and removed (S15).
     pub(crate) fn decode(&self, table: Table, key: &CacheKey, row: Row) -> Option<Entry> {
         let Row { block, body } = row;

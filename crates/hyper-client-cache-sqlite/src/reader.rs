@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 
 use crate::connect::{Conn, Source};
 use crate::error::{Result, SqliteError};
-use crate::sql::{MAX_ROWS, Table};
+use crate::sql::{self, MAX_ROWS, Table};
 
 /// A body over this many bytes stays in SQLite's own allocation instead of being copied once more.
 const COPY_LIMIT: usize = 16 * 1024;
@@ -90,6 +90,27 @@ impl Readers {
                 Acquired::Lease { mut lease, leads: true } => return self.lead(&mut lease, table, key).await,
                 Acquired::Again => {}
             }
+        }
+    }
+
+    /// The row under `key` of responses, and that of redirects, unless the latter was not looked at: in one statement
+    /// where a connection is idle, for a hop to its thread is what a read costs.
+    pub(crate) async fn row_and_redirect(
+        self: &Arc<Self>,
+        key: &CacheKey,
+    ) -> Result<(Option<Row>, Option<Option<Row>>)> {
+        let response = match self.acquire(Some((Table::Responses, *key))).await? {
+            Acquired::Lease { mut lease, leads: false } => {
+                let (response, redirect) = lease.read_both(key).await?;
+                return Ok((response, Some(redirect)));
+            }
+            Acquired::Row(row) => row?,
+            Acquired::Lease { mut lease, leads: true } => self.lead(&mut lease, Table::Responses, key).await?,
+            Acquired::Again => self.row(Table::Responses, key).await?,
+        };
+        match response {
+            Some(response) => Ok((Some(response), None)),
+            None => Ok((None, Some(self.row(Table::Redirects, key).await?))),
         }
     }
 
@@ -260,6 +281,16 @@ impl Lease {
             Some(row) => Ok(Some(Row::new(row)?)),
             None => Ok(None),
         }
+    }
+
+    async fn read_both(&mut self, key: &CacheKey) -> Result<(Option<Row>, Option<Row>)> {
+        let (mut response, mut redirect) = (None, None);
+        let query = sqlx::query(sql::read_both()).bind(key.to_string());
+        for row in query.fetch_all(self.sqlite()?).await? {
+            let place = if row.try_get::<bool, _>(2)? { &mut redirect } else { &mut response };
+            *place = Some(Row::new(row)?);
+        }
+        Ok((response, redirect))
     }
 
     /// The rows under at most [`MAX_ROWS`] keys.

@@ -48,6 +48,21 @@ pub(crate) fn padded(len: usize) -> usize {
 /// The most bytes of a row that are read: what is over it is not ours (the largest entry is far smaller).
 pub(crate) const MAX_ROW_LEN: u64 = 80 * 1024 * 1024;
 
+/// What is read of a row. A blob's length is in the row's header: an absurd one is not read.
+fn row() -> String {
+    format!("block, CASE WHEN length(block) + length(body) <= {MAX_ROW_LEN} THEN body END AS body")
+}
+
+/// Reads the rows under one key of responses and of redirects, the latter with a `TRUE` behind them.
+pub(crate) fn read_both() -> SqlStr {
+    static TEXT: LazyLock<SqlStr> = LazyLock::new(|| {
+        let of =
+            |table: Table, is_redirect| format!("SELECT {}, {is_redirect} FROM {} WHERE key = ?1", row(), table.name());
+        shared(format!("{} UNION ALL {}", of(Table::Responses, "FALSE"), of(Table::Redirects, "TRUE")))
+    });
+    TEXT.clone()
+}
+
 struct Texts {
     read: SqlStr,
     read_many: Sizes,
@@ -89,8 +104,7 @@ impl Sizes {
 impl Texts {
     fn new(table: Table) -> Self {
         let name = table.name();
-        // A blob's length is in the row's header: an absurd one is not read.
-        let row = format!("block, CASE WHEN length(block) + length(body) <= {MAX_ROW_LEN} THEN body END AS body");
+        let row = row();
         let live = "(retain_until IS NULL OR retain_until > ?)";
         let upsert = |rows: usize| {
             format!(

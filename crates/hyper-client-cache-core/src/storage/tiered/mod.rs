@@ -78,6 +78,27 @@ impl TieredStorage {
         &*self.back
     }
 
+    /// The entry under `key`, from the front or else by `read_back`, which must read what [`back`](Self::back) has under
+    /// `key`, and may read more with it in the same round trip. What more it read is `None` where the front answered.
+    ///
+    /// # Errors
+    /// Those of `read_back`.
+    pub async fn read_with<T>(
+        &self,
+        key: &CacheKey,
+        read_back: impl Future<Output = Result<(Option<Entry>, T)>>,
+    ) -> Result<(Option<Entry>, Option<T>)> {
+        let seen = self.stripes.look(key);
+        if let Some(entry) = self.read_front(&seen, key).await {
+            return Ok((Some(entry), None));
+        }
+        let (found, more) = read_back.await?;
+        if let Some(entry) = &found {
+            self.fill(&seen, key, entry.clone()).await;
+        }
+        Ok((found, Some(more)))
+    }
+
     /// Empties the front. What was read from the back before this call does not enter the front after it.
     ///
     /// # Errors
@@ -136,15 +157,8 @@ impl Storage for TieredStorage {
     }
 
     async fn read(&self, key: &CacheKey) -> Result<Option<Entry>> {
-        let seen = self.stripes.look(key);
-        if let Some(entry) = self.read_front(&seen, key).await {
-            return Ok(Some(entry));
-        }
-        let found = self.back.read(key).await?;
-        if let Some(entry) = &found {
-            self.fill(&seen, key, entry.clone()).await;
-        }
-        Ok(found)
+        let read_back = async { Ok((self.back.read(key).await?, ())) };
+        Ok(self.read_with(key, read_back).await?.0)
     }
 
     async fn write(&self, key: &CacheKey, entry: Entry) -> Result<()> {
