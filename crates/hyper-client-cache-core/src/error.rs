@@ -37,6 +37,9 @@ pub enum ErrorKind {
     Status,
     /// A storage: the entry is over its limit. What was stored before is untouched.
     TooLarge,
+    /// The cache failed a request, and its owner wants to know
+    /// ([`OnCacheError::Fail`](crate::layer::OnCacheError::Fail)); the source is the storage's error.
+    Cache,
     /// The storage, cache or session was closed.
     Closed,
     /// A storage: the bytes are not ours, damaged, or of a newer format.
@@ -60,6 +63,7 @@ impl ErrorKind {
             Self::Decode => "the body cannot be decoded",
             Self::Status => "the status is an error",
             Self::TooLarge => "the entry is over the storage's limit",
+            Self::Cache => "the cache failed",
             Self::Closed => "already closed",
             Self::Corrupt => "stored bytes are damaged or not ours",
             Self::Storage => "the store failed",

@@ -9,15 +9,20 @@
 //! has not begun, and follows one that has. So the order of actions on a key is kept, and a slow store costs one
 //! action per key, not one per request.
 //!
-//! `action` is what may be done to a key, `job` how it is done, `bulk` what is done to many at once.
+//! What was invalidated while the store was away stays out of sight until the store has confirmed that it is gone.
+//!
+//! `action` is what may be done to a key, `job` how it is done, `heal` what goes on until the store is back, `bulk`
+//! what is done to many at once.
 
 mod action;
 mod bulk;
+mod heal;
 mod job;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -28,12 +33,13 @@ use tokio::sync::{Notify, oneshot};
 
 pub use self::action::Replaced;
 use self::action::{Action, united};
-use self::job::Job;
+use self::heal::Doubts;
+use self::job::{Job, RETRIES};
 use super::record::Record;
 use super::stats::{CacheStats, Counters};
 use super::{Cache, Stored};
 use crate::clock::Clock;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::storage::CacheKey;
 
 /// How many bytes may wait for the store (64 MiB): what comes on top is not stored.
@@ -42,8 +48,12 @@ const MAX_WAITING_BYTES: usize = 64 * 1024 * 1024;
 /// How many unconfirmed deletions are remembered.
 const MAX_TOMBSTONES: usize = 4096;
 
-/// How long an invalidation waits for the store before the response goes on; the deletion itself goes on too.
+/// How long an invalidation waits for a store without a [deadline](crate::storage::StorageInfo::deadline) of its own
+/// before the response goes on; the deletion itself goes on too.
 const INVALIDATION_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long a look-up waits for such a store before it is a miss. Generous: it is for stores that hang.
+const LOOKUP_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The knowledge about one cache that its users in this process share.
 pub struct Ledger {
@@ -58,6 +68,9 @@ pub struct Ledger {
     // Counts actions by a hash of their key. A collision only costs a look-up.
     changes: Box<[AtomicU64; 1024]>,
     quiet: Notify,
+    doubts: Doubts,
+    // How long a look-up takes at most, where the storage sees to that.
+    deadline: Option<Duration>,
     pub(crate) counters: Counters,
 }
 
@@ -67,6 +80,7 @@ struct Pending {
     bytes: usize,
     tombstones: usize,
     running: usize,
+    healing: bool,
 }
 
 struct Waiting {
@@ -74,7 +88,7 @@ struct Waiting {
     // Tells whether the action that a job has carried out is still the newest.
     number: u64,
     running: bool,
-    done: Vec<oneshot::Sender<()>>,
+    done: Vec<oneshot::Sender<Result<()>>>,
     // Records whose bodies are in parts and that may never reach the store, or leave it without its knowing: their
     // parts are removed once the newest action is done.
     superseded: Vec<Arc<Record>>,
@@ -103,6 +117,7 @@ impl Ledger {
             return ledger;
         }
         let ledger = Arc::new(Self {
+            deadline: cache.responses().info().deadline,
             cache,
             identity,
             clock,
@@ -111,6 +126,7 @@ impl Ledger {
             generations: Box::new([const { AtomicU64::new(0) }; 1024]),
             changes: Box::new([const { AtomicU64::new(0) }; 1024]),
             quiet: Notify::new(),
+            doubts: Doubts::default(),
             counters: Counters::default(),
         });
         ledgers.push((identity, Arc::downgrade(&ledger)));
@@ -137,6 +153,7 @@ impl Ledger {
         if self.waiting.load(Ordering::Acquire) != 0 {
             let waiting = self.lock().actions.get(key).map(|waiting| waiting.action.clone());
             match waiting {
+                Some(Action::Put { stored, alone: true, .. }) => return Ok(Some(stored)),
                 Some(Action::Put { stored, .. } | Action::Refresh { stored, .. }) => {
                     return Ok(Some(self.with_older_names(key, stored).await));
                 }
@@ -144,7 +161,28 @@ impl Ledger {
                 None => {}
             }
         }
-        self.cache.get(key).await
+        self.get(key).await
+    }
+
+    /// Asks the cache, and waits for it no longer than it is worth.
+    async fn get(&self, key: &CacheKey) -> Result<Option<Stored>> {
+        let mut get = self.cache.get(key);
+        if self.deadline.is_some() || tokio::runtime::Handle::try_current().is_err() {
+            return get.await;
+        }
+        // What answers at once needs no timer.
+        if let Poll::Ready(found) = poll_fn(|cx| Poll::Ready(get.as_mut().poll(cx))).await {
+            return found;
+        }
+        match tokio::time::timeout(LOOKUP_PATIENCE, get).await {
+            Ok(found) => found,
+            Err(_) => Err(Error::new(ErrorKind::Unavailable, "the store did not answer in time").transient()),
+        }
+    }
+
+    /// How long who invalidates waits for the store.
+    pub(crate) fn patience(&self) -> Duration {
+        self.deadline.unwrap_or(INVALIDATION_PATIENCE)
     }
 
     /// An index or group that waits for the store names only what is new: what the store names besides is to be found,
@@ -153,7 +191,7 @@ impl Ledger {
         if matches!(*stored.record, Record::Response(_)) {
             return stored;
         }
-        let Ok(Some(older)) = self.cache.get(key).await else { return stored };
+        let Ok(Some(older)) = self.get(key).await else { return stored };
         match united(&stored.record, &older.record) {
             Some(both) => Stored::new(both, stored.body, stored.retain_until),
             None => stored,
@@ -191,7 +229,7 @@ impl Ledger {
         limit: usize,
         generation: Generation,
     ) -> bool {
-        self.act(key, Action::Put { stored, replaced, limit }, Some(generation), None)
+        self.act(key, Action::Put { stored, replaced, limit, alone: false }, Some(generation), None)
     }
 
     /// Accepts a new head for a record whose body stays as it is (after a 304), on the conditions of
@@ -213,8 +251,12 @@ impl Ledger {
 
     /// Removes what is under `keys`. Look-ups see nothing there from now on, whatever the store does.
     ///
-    /// Returns when the store has confirmed or failed, or after a second; deletions that failed are tried again.
-    pub async fn delete(self: &Arc<Self>, keys: impl IntoIterator<Item = CacheKey>) {
+    /// Returns when the store has confirmed or failed, or after the store's deadline (a second where it has none);
+    /// deletions that failed are tried again until they are confirmed.
+    ///
+    /// # Errors
+    /// The first that the store has said, or that it has said nothing yet.
+    pub async fn delete(self: &Arc<Self>, keys: impl IntoIterator<Item = CacheKey>) -> Result<()> {
         let mut confirmations = Vec::new();
         for key in keys {
             let (done, confirmed) = oneshot::channel();
@@ -224,12 +266,15 @@ impl Ledger {
             }
         }
         let all = async {
+            let mut result = Ok(());
             for confirmed in confirmations {
-                // An error means that the job ended without a word: there is nothing more to wait for.
-                let _ = confirmed.await;
+                // Lost where the job ended without a word: there is nothing more to wait for.
+                let confirmed = confirmed.await.unwrap_or_else(|_| Err(unconfirmed()));
+                result = result.and(confirmed);
             }
+            result
         };
-        let _ = tokio::time::timeout(INVALIDATION_PATIENCE, all).await;
+        tokio::time::timeout(self.patience(), all).await.unwrap_or_else(|_| Err(unconfirmed()))
     }
 
     /// Removes what is under `key` without waiting.
@@ -288,7 +333,7 @@ impl Ledger {
         key: CacheKey,
         action: Action,
         generation: Option<Generation>,
-        done: Option<oneshot::Sender<()>>,
+        done: Option<oneshot::Sender<Result<()>>>,
     ) -> bool {
         {
             let mut pending = self.lock();
@@ -333,10 +378,17 @@ impl Ledger {
             pending.running = pending.running.saturating_add(1);
             self.waiting.store(pending.actions.len(), Ordering::Release);
         }
-        let mut job = Box::pin(Job { ledger: self.clone(), key, over: false }.run());
+        let mut job = Box::pin(Job { ledger: self.clone(), key, retries: &RETRIES, over: false }.run());
         // A store in memory is done at once: no task for it.
-        if job.as_mut().poll(&mut Context::from_waker(Waker::noop())) == Poll::Ready(()) {
-            return true;
+        let polled = catch_unwind(AssertUnwindSafe(|| job.as_mut().poll(&mut Context::from_waker(Waker::noop()))));
+        match polled {
+            Ok(Poll::Ready(())) => return true,
+            Ok(Poll::Pending) => {}
+            // The storage has panicked. That is no reason for the caller's request to fail.
+            Err(_) => {
+                self.counters.store_failed.add();
+                return false;
+            }
         }
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) => {
@@ -349,7 +401,7 @@ impl Ledger {
     }
 
     /// Ends the job of `key`: its action is done, or taken back.
-    fn remove(&self, mut pending: MutexGuard<'_, Pending>, key: &CacheKey) {
+    fn remove(&self, mut pending: MutexGuard<'_, Pending>, key: &CacheKey, is_done: bool) {
         let waiting = pending.actions.remove(key);
         if let Some(waiting) = &waiting {
             pending.bytes = pending.bytes.saturating_sub(waiting.action.bytes());
@@ -359,7 +411,7 @@ impl Ledger {
         drop(pending);
         for done in waiting.into_iter().flat_map(|waiting| waiting.done) {
             // Who waited may be gone.
-            let _ = done.send(());
+            let _ = done.send(if is_done { Ok(()) } else { Err(unconfirmed()) });
         }
         self.quiet.notify_waiters();
     }
@@ -405,6 +457,10 @@ impl Drop for Room {
         let mut pending = self.ledger.lock();
         pending.bytes = pending.bytes.saturating_sub(self.bytes);
     }
+}
+
+fn unconfirmed() -> Error {
+    Error::new(ErrorKind::Unavailable, "a deletion is not confirmed").transient()
 }
 
 /// Where a key is counted.

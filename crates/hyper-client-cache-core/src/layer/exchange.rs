@@ -64,7 +64,9 @@ where
         // What overrides the method could be any (case 31).
         let method = if method.is_safe() { Method::POST } else { method };
         let targets = policy::invalidation_targets(&method, &uri, response.status(), response.headers());
-        engine.invalidate(targets, partition).await;
+        if let Err(error) = engine.invalidate(targets, partition).await {
+            engine.may_fail(&error, "the origin has answered, but what that makes invalid is not removed")?;
+        }
     }
     let mut response = response.map(CacheBody::untouched);
     engine.explain(CacheInfo::new(Outcome::Bypass, reason), &mut response);

@@ -4,6 +4,7 @@ use http::{HeaderMap, HeaderName, Method, Request, Uri};
 
 use super::Engine;
 use crate::cache::{Record, Selecting, Stored, Variants};
+use crate::error::{Error, ErrorKind, Result};
 use crate::key::{self, Partition};
 use crate::policy::{self, Judgement, Lookup, Reason, Settings};
 use crate::storage::CacheKey;
@@ -58,6 +59,8 @@ pub(super) struct Found {
     pub(super) at_primary: Option<Stored>,
     /// Why nothing was selected.
     pub(super) reason: Reason,
+    /// How the store failed, where it did.
+    pub(super) fault: Option<Error>,
     /// Whether the store was asked at all.
     pub(super) asked: bool,
     /// What the ledger had [counted](crate::cache::ledger::Ledger::changes) for the primary key before.
@@ -73,7 +76,20 @@ impl Found {
 
     const fn nothing(reason: Reason) -> Self {
         let judgement = Judgement::Unusable(reason);
-        Self { selected: None, judgement, at_primary: None, reason, asked: true, changes: 0, selected_changes: 0 }
+        Self {
+            selected: None,
+            judgement,
+            at_primary: None,
+            reason,
+            fault: None,
+            asked: true,
+            changes: 0,
+            selected_changes: 0,
+        }
+    }
+
+    fn failed(error: Error) -> Self {
+        Self { fault: Some(error), ..Self::nothing(Reason::StoreFault) }
     }
 
     /// The variants that are known of the URL.
@@ -96,10 +112,13 @@ impl Engine {
 
     async fn find_at(&self, request: Asked<'_>, primary: CacheKey, lookup: &Lookup) -> Found {
         let care = request.care(lookup);
+        if self.ledger.has_doubts() && self.ledger.is_doubtful(&key::group(request.uri)) {
+            return Found::failed(Error::new(ErrorKind::Unavailable, "an invalidation is not confirmed").transient());
+        }
         let stored = match self.read(&primary, care).await {
             Ok(Some(stored)) => stored,
             Ok(None) => return Found::nothing(Reason::NotFound),
-            Err(reason) => return Found::nothing(reason),
+            Err(error) => return Found::failed(error),
         };
         match &*stored.record {
             Record::Response(_) => match self.accept(&stored, request, lookup) {
@@ -139,7 +158,15 @@ impl Engine {
             }
             let changes = self.ledger.changes(&variant.key);
             let care = request.care(lookup);
-            let Ok(Some(stored)) = self.read(&variant.key, care).await else { continue };
+            let stored = match self.read(&variant.key, care).await {
+                Ok(Some(stored)) => stored,
+                Ok(None) => continue,
+                Err(error) => {
+                    found.fault = Some(error);
+                    found.reason = Reason::StoreFault;
+                    continue;
+                }
+            };
             let Some(judgement) = self.accept(&stored, request, lookup) else {
                 self.mismatch(variant.key, care);
                 continue;
@@ -151,6 +178,7 @@ impl Engine {
                 found.judgement = judgement;
             }
             if serves {
+                found.fault = None;
                 break;
             }
         }
@@ -158,7 +186,7 @@ impl Engine {
     }
 
     /// What lies under `key` and says so itself.
-    pub(super) async fn read(&self, key: &CacheKey, care: Care) -> Result<Option<Stored>, Reason> {
+    pub(super) async fn read(&self, key: &CacheKey, care: Care) -> Result<Option<Stored>> {
         match self.ledger.lookup(key).await {
             Ok(Some(stored)) if stored.record.key() == key => Ok(Some(stored)),
             Ok(Some(_)) => {
@@ -171,7 +199,7 @@ impl Engine {
                 if care != Care::Nothing {
                     self.ledger.counters.lookup_failed.add();
                 }
-                Err(Reason::StoreFault)
+                Err(error)
             }
         }
     }

@@ -87,6 +87,9 @@ pub const INLINE_LIMIT: u64 = 256 * 1024;
 /// What of a storage's limit is left for the head.
 const HEAD_ROOM: u64 = 16 * 1024;
 
+/// How long closing waits for what is on its way to the store.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
+
 /// Puts a cache before a service. Cheap to clone; clones and all services made by them share one engine.
 #[derive(Clone, Debug)]
 pub struct CacheLayer {
@@ -107,6 +110,7 @@ impl CacheLayer {
             clock: system_clock(),
             flight_timeout: Duration::from_secs(30),
             cache_status: None,
+            on_cache_error: OnCacheError::default(),
         }
     }
 
@@ -152,10 +156,13 @@ impl CacheLayer {
         self.handle.engine.ledger.flush().await;
     }
 
-    /// Ends refreshes in the background and waits until nothing is on its way to the store. Does not close the cache.
+    /// Ends refreshes in the background and waits until nothing is on its way to the store, at most ten seconds. Does
+    /// not close the cache.
     pub async fn close(&self) {
         self.handle.tasks.end().await;
-        self.flush().await;
+        if tokio::time::timeout(CLOSE_PATIENCE, self.flush()).await.is_err() {
+            tracing::warn!("closed although the store has not taken all that is on its way there");
+        }
     }
 
     /// The cache as this layer sees it.
@@ -178,6 +185,18 @@ impl<S> tower_layer::Layer<S> for CacheLayer {
     }
 }
 
+/// What becomes of a request when the store fails it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnCacheError {
+    /// The response is what it would have been without a cache, and a counter moves.
+    #[default]
+    Ignore,
+    /// The request fails with [`ErrorKind::Cache`] where its look-up does, or what it makes invalid is not removed (the
+    /// origin has carried it out by then). What is stored after the response is handed out is only counted.
+    Fail,
+}
+
 /// Options of [`CacheLayer`].
 #[derive(Clone, Debug)]
 #[must_use]
@@ -187,6 +206,7 @@ pub struct CacheLayerBuilder {
     clock: Arc<dyn Clock>,
     flight_timeout: Duration,
     cache_status: Option<String>,
+    on_cache_error: OnCacheError,
 }
 
 impl CacheLayerBuilder {
@@ -214,6 +234,12 @@ impl CacheLayerBuilder {
         self
     }
 
+    /// Sets what becomes of a request when the store fails it; [`OnCacheError::Ignore`] by default.
+    pub fn on_cache_error(mut self, on_cache_error: OnCacheError) -> Self {
+        self.on_cache_error = on_cache_error;
+        self
+    }
+
     /// Makes the layer.
     ///
     /// # Errors
@@ -233,6 +259,7 @@ impl CacheLayerBuilder {
             flight_timeout: self.flight_timeout,
             inline_limit: max_entry_len.saturating_sub(HEAD_ROOM).min(INLINE_LIMIT),
             cache_status: self.cache_status,
+            on_cache_error: self.on_cache_error,
         });
         Ok(CacheLayer { handle: Arc::new(Handle { engine, tasks: Tasks::default() }) })
     }
@@ -258,9 +285,18 @@ struct Engine {
     flight_timeout: Duration,
     inline_limit: u64,
     cache_status: Option<String>,
+    on_cache_error: OnCacheError,
 }
 
 impl Engine {
+    /// The error of a request whose store has failed, where its owner wants to know.
+    fn may_fail(&self, fault: &Error, what: &'static str) -> Result<()> {
+        match self.on_cache_error {
+            OnCacheError::Ignore => Ok(()),
+            OnCacheError::Fail => Err(Error::new(ErrorKind::Cache, what).with_source(fault.clone())),
+        }
+    }
+
     /// Attaches what was decided, for the caller and for [`count`](Self::count).
     fn explain(&self, info: CacheInfo, response: &mut http::Response<CacheBody>) {
         if let Some(name) = &self.cache_status {

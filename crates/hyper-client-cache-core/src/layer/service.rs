@@ -162,6 +162,9 @@ where
     // 2. What is the request's key, what is stored under it, and may that be served?
     let Route { lookup, partition, primary, landed, found, step } =
         engine.route(Asked::of(&request, &settings), lookup).await;
+    if let Some(fault) = &found.fault {
+        engine.may_fail(fault, "the look-up failed")?;
+    }
     let reason = match step {
         Step::Serve { outcome, reason, refresh } => {
             let Some(stored) = &found.selected else { return Ok(engine.offline(reason, primary)) };

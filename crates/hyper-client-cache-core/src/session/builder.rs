@@ -11,7 +11,7 @@ use super::{CachedSession, Inner, IntoUrl};
 use crate::cache::{Cache, MemoryCache};
 use crate::clock::{Clock, system_clock};
 use crate::error::{Error, ErrorKind, Result};
-use crate::layer::CacheLayer;
+use crate::layer::{CacheLayer, OnCacheError};
 use crate::policy::{CacheControl, ExpireAfter, Mode, Settings, StaleWindow, UrlRule};
 use crate::transport::{Transport, TransportBuilder};
 
@@ -24,6 +24,7 @@ pub struct SessionBuilder {
     settings: Settings,
     clock: Arc<dyn Clock>,
     cache_status: Option<String>,
+    on_cache_error: OnCacheError,
     timeout: Option<Duration>,
     transport: TransportBuilder,
     redirects: Redirects,
@@ -37,6 +38,7 @@ impl SessionBuilder {
             settings: Settings::default(),
             clock: system_clock(),
             cache_status: None,
+            on_cache_error: OnCacheError::default(),
             timeout: Some(Duration::from_secs(300)),
             transport: Transport::builder(),
             redirects: Redirects::default(),
@@ -138,6 +140,13 @@ impl SessionBuilder {
         self
     }
 
+    /// Sets what becomes of a request when the store fails it. Default: [`OnCacheError::Ignore`], which answers as if
+    /// there were no cache.
+    pub fn on_cache_error(mut self, on_cache_error: OnCacheError) -> Self {
+        self.on_cache_error = on_cache_error;
+        self
+    }
+
     /// Sets the clock that decides about freshness. Default: the operating system's.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
@@ -187,7 +196,10 @@ impl SessionBuilder {
             Some(cache) => cache,
             None => Arc::new(MemoryCache::builder().clock(self.clock.clone()).build()?),
         };
-        let mut layer = CacheLayer::builder_shared(cache).settings(self.settings).clock(self.clock);
+        let mut layer = CacheLayer::builder_shared(cache)
+            .settings(self.settings)
+            .clock(self.clock)
+            .on_cache_error(self.on_cache_error);
         if let Some(name) = self.cache_status {
             layer = layer.cache_status(name);
         }

@@ -11,6 +11,8 @@ pub(super) enum Action {
         stored: Stored,
         replaced: Replaced,
         limit: usize,
+        // Whether what the store still has under the key was to be removed, so that an index must not take it up again.
+        alone: bool,
     },
     /// A new head for a body that stays as it is.
     Refresh {
@@ -30,19 +32,20 @@ impl Action {
         let replaced = Replaced::Unknown;
         match (self, earlier) {
             // The record that a new head belongs to may not be stored yet: then all of it is to be.
-            (Self::Refresh { stored, .. }, Self::Put { stored: earlier, limit, .. }) => {
+            (Self::Refresh { stored, .. }, Self::Put { stored: earlier, limit, alone, .. }) => {
                 let stored = if has_same_body(&stored, earlier) { stored } else { earlier.clone() };
-                Self::Put { stored, replaced, limit: *limit }
+                Self::Put { stored, replaced, limit: *limit, alone: *alone }
             }
             (Self::Refresh { stored, seen, .. }, Self::Refresh { .. }) => Self::Refresh { stored, seen, verify: true },
             // Nor does a new head bring back what is to be deleted.
             (Self::Refresh { .. }, Self::Delete) => Self::Delete,
-            (Self::Put { mut stored, limit, .. }, earlier) => {
+            (Self::Put { mut stored, limit, alone, .. }, earlier) => {
                 // Two variants that were fetched at once: the index names both.
                 if let Some(both) = earlier.record().and_then(|earlier| united(&stored.record, earlier)) {
                     stored.record = Arc::new(both);
                 }
-                Self::Put { stored, replaced, limit }
+                let alone = alone || matches!(earlier, Self::Delete | Self::Put { alone: true, .. });
+                Self::Put { stored, replaced, limit, alone }
             }
             (action, _) => action,
         }
@@ -51,8 +54,8 @@ impl Action {
     /// The same, without the knowledge that is out of date by now.
     pub(super) fn if_current(self, changes: u64) -> Self {
         match self {
-            Self::Put { stored, replaced: Replaced::Known(_, then), limit } if then != changes => {
-                Self::Put { stored, replaced: Replaced::Unknown, limit }
+            Self::Put { stored, replaced: Replaced::Known(_, then), limit, alone } if then != changes => {
+                Self::Put { stored, replaced: Replaced::Unknown, limit, alone }
             }
             Self::Refresh { stored, seen, .. } => Self::Refresh { stored, seen, verify: seen != changes },
             action => action,

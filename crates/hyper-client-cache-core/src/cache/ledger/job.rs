@@ -8,11 +8,12 @@ use super::action::{Action, Replaced, has_same_body};
 use super::{Ledger, MAX_TOMBSTONES};
 use crate::cache::Stored;
 use crate::cache::record::{Record, Variants};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::storage::CacheKey;
 
 /// When an unconfirmed deletion is tried again.
-const RETRIES: [Duration; 3] = [Duration::from_millis(100), Duration::from_millis(400), Duration::from_millis(1600)];
+pub(super) const RETRIES: [Duration; 3] =
+    [Duration::from_millis(100), Duration::from_millis(400), Duration::from_millis(1600)];
 
 /// The most keys that a group lists; the oldest go first.
 const MAX_GROUP: usize = 1024;
@@ -21,14 +22,18 @@ const MAX_GROUP: usize = 1024;
 pub(super) struct Job {
     pub(super) ledger: Arc<Ledger>,
     pub(super) key: CacheKey,
+    /// When a deletion that fails is tried again.
+    pub(super) retries: &'static [Duration],
     pub(super) over: bool,
 }
 
 impl Job {
     pub(super) async fn run(mut self) {
-        let mut tries = RETRIES.iter();
+        let mut tries = self.retries.iter();
+        let mut is_counted = self.retries.is_empty();
         while let Some((action, number, superseded)) = self.newest() {
             let is_delete = matches!(action, Action::Delete);
+            let is_alone = matches!(action, Action::Put { alone: true, .. });
             let result = self.ledger.apply(&self.key, action).await;
             for record in superseded.iter().filter(|_| result.is_ok()) {
                 if let Err(error) = self.ledger.cache.delete_parts(record).await {
@@ -43,14 +48,22 @@ impl Job {
                     tracing::debug!(key = %self.key, %error, "not stored");
                     self.ledger.counters.store_failed.add();
                 }
-                (Err(error), true) => {
+                // Once, however often it is tried.
+                (Err(error), true) if !is_counted => {
+                    is_counted = true;
                     tracing::warn!(key = %self.key, %error, "a deletion is not confirmed");
                     self.ledger.counters.invalidate_failed.add();
                 }
+                (Err(_), true) => {}
+            }
+            if is_alone && result.is_err() && self.revert(number) {
+                // What was to be deleted before it still is, and is counted already.
+                is_counted = true;
+                continue;
             }
             let keep = is_delete && result.is_err();
-            if keep {
-                self.confirm();
+            if let (true, Err(error)) = (keep, result) {
+                self.confirm(&error);
                 if let Some(delay) = tries.next() {
                     tokio::time::sleep(*delay).await;
                     continue;
@@ -68,11 +81,23 @@ impl Job {
         Some((waiting.action.clone(), waiting.number, std::mem::take(&mut waiting.superseded)))
     }
 
+    /// Makes a deletion again of a record that took the place of one and did not reach the store, unless a newer action
+    /// came meanwhile.
+    fn revert(&self, number: u64) -> bool {
+        let mut pending = self.ledger.lock();
+        let Some(waiting) = pending.actions.get_mut(&self.key).filter(|waiting| waiting.number == number) else {
+            return false;
+        };
+        let bytes = std::mem::replace(&mut waiting.action, Action::Delete).bytes();
+        pending.bytes = pending.bytes.saturating_sub(bytes);
+        true
+    }
+
     /// Tells those who wait that the store has answered.
-    fn confirm(&self) {
+    fn confirm(&self, error: &Error) {
         let done = self.ledger.lock().actions.get_mut(&self.key).map(|waiting| std::mem::take(&mut waiting.done));
         for done in done.into_iter().flatten() {
-            let _ = done.send(());
+            let _ = done.send(Err(error.clone()));
         }
     }
 
@@ -89,7 +114,7 @@ impl Job {
             Some(waiting) if keep => waiting.running = false,
             // Under the same lock as the comparison: an action that comes in between would be lost.
             _ => {
-                ledger.remove(pending, &self.key);
+                ledger.remove(pending, &self.key, true);
                 return true;
             }
         }
@@ -105,6 +130,7 @@ impl Job {
         }
         drop(pending);
         ledger.quiet.notify_waiters();
+        ledger.heal();
         true
     }
 }
@@ -112,7 +138,7 @@ impl Job {
 impl Drop for Job {
     fn drop(&mut self) {
         if !self.over {
-            self.ledger.remove(self.ledger.lock(), &self.key);
+            self.ledger.remove(self.ledger.lock(), &self.key, false);
         }
     }
 }
@@ -128,7 +154,7 @@ impl Ledger {
                 }
                 self.cache.refresh(key, stored).await.map(drop)
             }
-            Action::Put { stored, replaced, limit } => match &*stored.record {
+            Action::Put { stored, replaced, limit, alone } => match &*stored.record {
                 Record::Response(_) => {
                     let replaced = match replaced {
                         Replaced::Known(replaced, _) => replaced,
@@ -143,10 +169,13 @@ impl Ledger {
                         _ => Ok(()),
                     }
                 }
-                Record::Variants(ours) => self.put_index(key, ours, limit).await,
+                Record::Variants(ours) => self.put_index(key, ours, limit, alone).await,
                 Record::Group(ours) => {
                     let mut merged = ours.clone();
-                    if let Some(Record::Group(theirs)) = self.cache.get(key).await?.as_ref().map(|old| &*old.record) {
+                    // All that a group names goes when the group goes.
+                    if !alone
+                        && let Some(Record::Group(theirs)) = self.cache.get(key).await?.as_ref().map(|old| &*old.record)
+                    {
                         merged.add_older(theirs);
                     }
                     let surplus = merged.members.len().saturating_sub(MAX_GROUP);
@@ -158,16 +187,22 @@ impl Ledger {
         }
     }
 
-    async fn put_index(&self, key: &CacheKey, ours: &Variants, limit: usize) -> Result<()> {
+    async fn put_index(&self, key: &CacheKey, ours: &Variants, limit: usize, alone: bool) -> Result<()> {
         let now = self.clock.now();
         let old = self.cache.get(key).await?;
         let mut merged = ours.clone();
-        if let Some(Record::Variants(theirs)) = old.as_ref().map(|old| &*old.record) {
-            merged.add_older(theirs);
+        let mut dropped = Vec::new();
+        match old.as_ref().map(|old| &*old.record) {
+            Some(Record::Variants(theirs)) if alone => {
+                let is_ours = |key| ours.variants.iter().any(|variant| variant.key == key);
+                dropped.extend(theirs.variants.iter().map(|variant| variant.key).filter(|key| !is_ours(*key)));
+            }
+            Some(Record::Variants(theirs)) => merged.add_older(theirs),
+            _ => {}
         }
         merged.variants.retain(|variant| variant.retain_until.is_none_or(|deadline| deadline > now));
         let surplus = merged.variants.len().saturating_sub(limit);
-        let dropped: Vec<_> = merged.variants.drain(..surplus).map(|variant| variant.key).collect();
+        dropped.extend(merged.variants.drain(..surplus).map(|variant| variant.key));
         let deadlines: Option<Vec<_>> = merged.variants.iter().map(|variant| variant.retain_until).collect();
         let retain_until = deadlines.and_then(|all| all.into_iter().max());
         self.cache

@@ -4,6 +4,7 @@ mod breaker;
 mod contract;
 mod deadline;
 mod detached;
+mod engine;
 mod lifecycle;
 mod room;
 
