@@ -4,11 +4,13 @@
 //! Read next: `freshness` for the arithmetic, `revalidate` for what a 304
 //! changes.
 
+use std::hash::Hasher as _;
 use std::time::{Duration, SystemTime};
 
 use http::header::{AUTHORIZATION, TRANSFER_ENCODING};
 use http::uri::Scheme;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
+use twox_hash::XxHash3_64;
 
 use super::directives::{ResponseDirectives, trim};
 use super::freshness::{explicit_lifetime, initial_age, set_lifetime};
@@ -152,12 +154,17 @@ pub(super) fn terms(exchange: &Admit<'_>, status: StatusCode, headers: &HeaderMa
 
     let explicit =
         if obeyed { explicit_lifetime(headers, &directives, settings.shared, exchange.received_at) } else { None };
-    if explicit.is_none() && !settings.allowed_codes.contains(&status) {
+    let by_status = settings.status_expire_after.iter().find(|(code, _)| *code == status).map(|(_, setting)| *setting);
+    if explicit.is_none() && by_status.is_none() && !settings.allowed_codes.contains(&status) {
         return Err(Reason::Status(status));
     }
     let decided = match explicit {
-        Some((lifetime, source)) => Some((Some(lifetime), source)),
-        None => chosen_lifetime(exchange, status, headers, &directives, initial_age)?,
+        Some((lifetime, source)) => {
+            let bounded = bounded(lifetime, initial_age, settings);
+            let source = if bounded == lifetime { source } else { LifetimeSource::Forced };
+            Some((Some(jittered(bounded, initial_age, exchange)), source))
+        }
+        None => chosen_lifetime(exchange, by_status, status, headers, &directives, initial_age)?,
     };
     // Without any lifetime the response is stale at once; it may still be worth storing for its validator.
     let (lifetime, source) = decided.unwrap_or((Some(Duration::ZERO), LifetimeSource::Heuristic));
@@ -196,9 +203,39 @@ fn is_understood(status: StatusCode) -> bool {
     matches!(status.as_u16(), 200 | 203 | 204 | 300..=303 | 307 | 308 | 404 | 405 | 410 | 414 | 451 | 501)
 }
 
+/// A lifetime that headers give, within the bounds that settings give. Those count from when the response was received.
+fn bounded(lifetime: Duration, initial_age: Duration, settings: &Settings) -> Duration {
+    let counted = |bound: Duration| bound.saturating_add(initial_age);
+    let raised = settings.min_ttl.map_or(lifetime, |min| lifetime.max(counted(min)));
+    settings.max_ttl.map_or(raised, |max| raised.min(counted(max)))
+}
+
+/// `lifetime`, of which what is left is shortened by a part of the jitter that depends on the URL alone: without chance,
+/// and spread over all that are stored.
+fn jittered(lifetime: Duration, initial_age: Duration, exchange: &Admit<'_>) -> Duration {
+    const WHOLE: u128 = 1 << 20;
+    // A cast of a float saturates; what is no number is 0.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    let fraction = (exchange.settings.ttl_jitter.clamp(0.0, 1.0) * 1_048_576.0) as u128;
+    let left = lifetime.saturating_sub(initial_age);
+    if fraction == 0 || left.is_zero() {
+        return lifetime;
+    }
+    let mut hash = XxHash3_64::new();
+    hash.write(exchange.uri.authority().map_or(&b""[..], |authority| authority.as_str().as_bytes()));
+    hash.write(exchange.uri.path_and_query().map_or("/", |path| path.as_str()).as_bytes());
+    let share = u128::from(hash.finish() >> 44);
+    // At most 2^94 nanoseconds by 2^20: nothing overflows, and the quotient is at most the first factor.
+    let millis = left.as_millis();
+    let cut = millis.saturating_mul(fraction).saturating_mul(share) / (WHOLE * WHOLE);
+    let cut = Duration::from_millis(u64::try_from(cut.min(millis)).unwrap_or(u64::MAX));
+    lifetime.saturating_sub(cut)
+}
+
 /// The lifetime where the response's headers give none.
 fn chosen_lifetime(
     exchange: &Admit<'_>,
+    by_status: Option<ExpireAfter>,
     status: StatusCode,
     headers: &HeaderMap,
     directives: &ResponseDirectives,
@@ -208,19 +245,27 @@ fn chosen_lifetime(
     if let (Some(lifetime), false) = (exchange.lookup.directives.max_age, effective.force_ttl) {
         return Ok(Some((Some(lifetime), LifetimeSource::Request)));
     }
-    let setting = effective.expire_after;
+    let (setting, source) = match by_status {
+        // The more so as a lifetime is meant for what was asked for, and an error is not.
+        Some(by_status) if effective.source != LifetimeSource::Request => (by_status, LifetimeSource::Session),
+        _ => (effective.expire_after, effective.source),
+    };
     let source = match setting {
         ExpireAfter::DoNotStore => return Err(Reason::Setting),
         _ if effective.force_ttl => LifetimeSource::Forced,
         ExpireAfter::Heuristic => LifetimeSource::Heuristic,
-        _ => effective.source,
+        _ => source,
     };
     let lifetime = set_lifetime(setting, headers, status, directives, exchange.received_at, initial_age);
-    Ok(lifetime.map(|lifetime| (lifetime, source)))
+    let spread = |lifetime| match setting {
+        ExpireAfter::At(_) => lifetime,
+        _ => jittered(lifetime, initial_age, exchange),
+    };
+    Ok(lifetime.map(|lifetime| (lifetime.map(spread), source)))
 }
 
 /// The end of freshness plus the longest use after it; refused where there is no use at all.
-fn retain_until(
+pub(super) fn retain_until(
     freshness: &Freshness,
     has_validator: bool,
     settings: &Settings,
@@ -591,6 +636,79 @@ mod tests {
         }
         let exchange = Exchange::new(&[("vary", "Cookie, ACCEPT"), ("vary", "accept")]);
         assert_eq!(exchange.admit().unwrap().vary, ["accept", "cookie"]);
+    }
+
+    /// Feature 57: bounds for what headers give, and told where they bite.
+    #[test]
+    fn a_lifetime_of_the_headers_is_kept_within_bounds() {
+        let bounded = |cache_control: &str, lines: &[(&str, &str)], change: fn(Settings) -> Settings| {
+            let mut lines = lines.to_vec();
+            lines.push(("cache-control", cache_control));
+            let freshness = Exchange::new(&lines).with(change).admit().unwrap().freshness;
+            (freshness.expires().unwrap().duration_since(now()).unwrap().as_secs(), freshness.source)
+        };
+        let floor: fn(Settings) -> Settings = |all| all.min_ttl(seconds(60));
+        let cap: fn(Settings) -> Settings = |all| all.max_ttl(seconds(600));
+        assert_eq!(bounded("max-age=5", &[], floor), (60, LifetimeSource::Forced));
+        assert_eq!(bounded("max-age=0", &[], floor), (60, LifetimeSource::Forced));
+        assert_eq!(bounded("max-age=5", &[("age", "500")], floor), (60, LifetimeSource::Forced));
+        assert_eq!(bounded("max-age=61", &[], floor), (61, LifetimeSource::MaxAge));
+        assert_eq!(bounded("max-age=86400", &[], cap), (600, LifetimeSource::Forced));
+        assert_eq!(bounded("max-age=86400", &[("age", "500")], cap), (600, LifetimeSource::Forced));
+        assert_eq!(bounded("max-age=599", &[], cap), (599, LifetimeSource::MaxAge));
+        // Nothing else is overridden, nor what a setting gives.
+        assert_eq!(cc("no-store, max-age=5").with(floor).refusal(), Some(Reason::ResponseNoStore));
+        assert!(cc("must-revalidate, max-age=5").with(floor).admit().unwrap().freshness.must_revalidate);
+        let silent = Exchange::new(&[]).with(floor).with(|all| all.expire_after(seconds(5)));
+        assert_eq!(silent.lifetime(), Some(seconds(5)));
+        assert_eq!(Exchange::new(&[]).with(cap).lifetime(), None);
+    }
+
+    /// Feature 62: errors for a short while, before what rule and session say, after headers and the request's own.
+    #[test]
+    fn a_status_may_have_a_lifetime_of_its_own() {
+        let missing = |lines: &[(&str, &str)]| {
+            Exchange::new(lines)
+                .status(404)
+                .with(|all| all.expire_after(ExpireAfter::Never).expire_status_after(StatusCode::NOT_FOUND, seconds(9)))
+        };
+        assert_eq!(missing(&[]).lifetime(), Some(seconds(9)));
+        assert_eq!(missing(&[]).status(200).lifetime(), None);
+        assert_eq!(missing(&[]).status(410).refusal(), Some(Reason::Status(StatusCode::GONE)));
+        assert_eq!(missing(&[("cache-control", "max-age=5")]).lifetime(), Some(seconds(5)));
+        assert_eq!(missing(&[]).request(|all| all.expire_after(seconds(3))).lifetime(), Some(seconds(3)));
+        let rule = || super::super::UrlRule::glob("*").expire_after(seconds(4));
+        assert_eq!(missing(&[]).with(|all| all.rule(rule())).lifetime(), Some(seconds(9)));
+        let none = missing(&[]).with(|all| all.expire_status_after(StatusCode::NOT_FOUND, ExpireAfter::DoNotStore));
+        assert_eq!(none.refusal(), Some(Reason::Setting));
+    }
+
+    /// Feature 59, case 202: what is stored together expires apart, by no chance, and never later than without.
+    #[test]
+    fn jitter_spreads_lifetimes() {
+        let lifetime = |path: u32, age: &str, change: fn(Settings) -> Settings| {
+            let mut exchange = Exchange::new(&[("cache-control", "max-age=1000"), ("age", age)]).with(change);
+            exchange.uri = format!("https://example.org/{path}").parse().unwrap();
+            exchange.lifetime().unwrap()
+        };
+        let tenth: fn(Settings) -> Settings = |all| all.ttl_jitter(0.1);
+        let all: Vec<_> = (0..1000).map(|path| lifetime(path, "0", tenth)).collect();
+        assert!(all.iter().all(|one| (seconds(900)..=seconds(1000)).contains(one)));
+        for from in (900..1000).step_by(10) {
+            let inside = all.iter().filter(|one| (seconds(from)..seconds(from + 10)).contains(*one)).count();
+            assert!((50..200).contains(&inside), "{inside} from {from}");
+        }
+        assert_eq!(lifetime(7, "0", tenth), lifetime(7, "0", tenth));
+        // Only what is left of it.
+        assert!(lifetime(7, "990", tenth) >= seconds(999));
+        assert!(lifetime(7, "1500", |all| all.ttl_jitter(1.0).stale_if_error(true)) == seconds(1000));
+        assert!((0..100).all(|path| lifetime(path, "0", |all| all) == seconds(1000)));
+        let exact = Exchange::new(&[]).with(|all| all.ttl_jitter(0.5).expire_after(now() + seconds(60)));
+        assert_eq!(exact.lifetime(), Some(seconds(60)));
+        let set = Exchange::new(&[]).with(|all| all.ttl_jitter(0.5).expire_after(seconds(60)));
+        assert!(set.lifetime() < Some(seconds(60)));
+        let longest = Exchange::new(&[]).with(|all| all.ttl_jitter(1.0).expire_after(Duration::MAX));
+        assert!(longest.lifetime() < Some(Duration::MAX));
     }
 
     #[test]

@@ -5,7 +5,8 @@
 //!
 //! In the order in which a request meets them:
 //! [`Effective`] (which settings hold for it), [`plan`] (bypass, or look up), [`judge`] (is what is stored usable), [`add_validators`] (ask the origin about it),
-//! [`admit`] (is what came to be stored, and on which [`Terms`]), [`merge`] (what a 304 changes), [`serve_on_error`]
+//! [`admit`] (is what came to be stored, and on which [`Terms`]), [`merge`] (what a 304 changes), [`slide`] and [`expire_anew`]
+//! (new lifetimes without the origin), [`serve_on_error`]
 //! (stale instead of an error), [`invalidation_targets`] (what an unsafe request makes invalid).
 //! [`Settings`] and [`RequestSettings`] are what users ask for, [`CacheInfo`] what they are told.
 //!
@@ -49,6 +50,8 @@ mod headers;
 
 pub mod vary;
 
+pub(crate) mod renew;
+
 pub(crate) mod revalidate;
 
 pub(crate) mod invalidate;
@@ -68,6 +71,7 @@ pub use self::judge::{Judgement, judge, serve_on_error};
 pub use self::outcome::{CacheInfo, Outcome, Storing};
 pub use self::plan::{Lookup, Plan, forbids_origin, plan};
 pub use self::reason::Reason;
+pub use self::renew::{Renewed, expire_anew, slide};
 pub use self::revalidate::{Merge, add_validators, head_contradicts, merge};
 pub use self::settings::{
     CacheControl, Effective, ExpireAfter, Mode, RequestSettings, Rules, Secret, Settings, StaleOption, StaleWindow,

@@ -16,6 +16,8 @@ mod rules;
 
 mod pattern;
 
+mod setters;
+
 mod secret;
 
 use std::time::Duration;
@@ -67,6 +69,24 @@ pub struct Settings {
     pub shared: bool,
     /// How long a response is good for where its headers do not say. Default: [`ExpireAfter::Never`].
     pub expire_after: ExpireAfter,
+    /// How long responses with these statuses are good for where their headers do not say, before the lifetime of rule
+    /// and session but after the request's own. They are stored whether or not they are among
+    /// [`allowed_codes`](Self::allowed_codes): so errors can be kept for a short while. Default: none.
+    pub status_expire_after: Vec<(StatusCode, ExpireAfter)>,
+    /// The shortest lifetime: one that a response's headers give is raised to this, counted from when it was received.
+    /// Other directives, such as `no-cache`, still count. Default: none.
+    pub min_ttl: Option<Duration>,
+    /// The longest lifetime: one that a response's headers give is cut to this, counted from when it was received.
+    /// Default: none.
+    pub max_ttl: Option<Duration>,
+    /// By which fraction of itself a lifetime is shortened at most, so that what was stored together does not expire
+    /// together: from 0 to 1. How much of it, the URL decides: always the same for one. [`ExpireAfter::At`] is exact.
+    /// Default: 0 (case 202).
+    pub ttl_jitter: f64,
+    /// Whether a hit renews a lifetime that a setting has given, so that what is used stays. Each renewal writes the
+    /// entry's head once more; at most one does for every so long as is given here, or for half the lifetime where that
+    /// is shorter. What headers say is not renewed. Default: `None`, no.
+    pub sliding: Option<Duration>,
     /// What holds for certain URLs, in this order: the first rule that matches counts. Default: none.
     pub rules: Rules,
     /// The methods whose responses are stored. Default: GET and HEAD.
@@ -130,136 +150,10 @@ impl Settings {
         }
     }
 
-    /// Sets [`cache_control`](Self::cache_control).
-    #[must_use]
-    pub fn cache_control(mut self, cache_control: CacheControl) -> Self {
-        self.cache_control = cache_control;
-        self
-    }
-
-    /// Sets [`shared`](Self::shared).
-    #[must_use]
-    pub fn shared(mut self, shared: bool) -> Self {
-        self.shared = shared;
-        self
-    }
-
-    /// Sets [`expire_after`](Self::expire_after).
-    #[must_use]
-    pub fn expire_after(mut self, expire_after: impl Into<ExpireAfter>) -> Self {
-        self.expire_after = expire_after.into();
-        self
-    }
-
-    /// Adds a rule to the end of [`rules`](Self::rules).
-    #[must_use]
-    pub fn rule(mut self, rule: UrlRule) -> Self {
-        self.rules.push(rule);
-        self
-    }
-
-    /// Sets [`rules`](Self::rules).
-    #[must_use]
-    pub fn rules(mut self, rules: impl IntoIterator<Item = UrlRule>) -> Self {
-        self.rules = rules.into_iter().collect();
-        self
-    }
-
-    /// Sets [`allowed_methods`](Self::allowed_methods).
-    #[must_use]
-    pub fn allowed_methods(mut self, methods: impl IntoIterator<Item = Method>) -> Self {
-        self.allowed_methods = methods.into_iter().collect();
-        self
-    }
-
-    /// Sets [`allowed_codes`](Self::allowed_codes).
-    #[must_use]
-    pub fn allowed_codes(mut self, codes: impl IntoIterator<Item = StatusCode>) -> Self {
-        self.allowed_codes = codes.into_iter().collect();
-        self
-    }
-
-    /// Sets [`mode`](Self::mode).
-    #[must_use]
-    pub fn mode(mut self, mode: Mode) -> Self {
-        self.mode = mode;
-        self
-    }
-
-    /// Sets [`offline`](Self::offline).
-    #[must_use]
-    pub fn offline(mut self, offline: bool) -> Self {
-        self.offline = offline;
-        self
-    }
-
-    /// Sets [`always_revalidate`](Self::always_revalidate).
-    #[must_use]
-    pub fn always_revalidate(mut self, always_revalidate: bool) -> Self {
-        self.always_revalidate = always_revalidate;
-        self
-    }
-
-    /// Sets [`stale_while_revalidate`](Self::stale_while_revalidate).
-    #[must_use]
-    pub fn stale_while_revalidate(mut self, window: impl Into<StaleWindow>) -> Self {
-        self.stale_while_revalidate = window.into();
-        self
-    }
-
-    /// Sets [`stale_if_error`](Self::stale_if_error).
-    #[must_use]
-    pub fn stale_if_error(mut self, window: impl Into<StaleWindow>) -> Self {
-        self.stale_if_error = window.into();
-        self
-    }
-
-    /// Sets [`error_codes`](Self::error_codes).
-    #[must_use]
-    pub fn error_codes(mut self, codes: impl IntoIterator<Item = StatusCode>) -> Self {
-        self.error_codes = codes.into_iter().collect();
-        self
-    }
-
     /// Whether a stale response may stand in for an answer with this status.
     #[must_use]
     pub fn is_error(&self, status: StatusCode) -> bool {
         self.error_codes.contains(&status) && !self.allowed_codes.contains(&status)
-    }
-
-    /// Sets [`max_variants`](Self::max_variants).
-    #[must_use]
-    pub fn max_variants(mut self, max_variants: usize) -> Self {
-        self.max_variants = max_variants;
-        self
-    }
-
-    /// Sets [`max_body_len`](Self::max_body_len).
-    #[must_use]
-    pub fn max_body_len(mut self, max_body_len: impl Into<Option<u64>>) -> Self {
-        self.max_body_len = max_body_len.into();
-        self
-    }
-
-    /// Sets [`retain_stale`](Self::retain_stale).
-    #[must_use]
-    pub fn retain_stale(mut self, retain_stale: Duration) -> Self {
-        self.retain_stale = retain_stale;
-        self
-    }
-
-    /// Sets [`partition`](Self::partition).
-    #[must_use]
-    pub fn partition(mut self, partition: impl Into<String>) -> Self {
-        self.partition = Some(partition.into());
-        self
-    }
-
-    /// Sets [`secret`](Self::secret).
-    #[must_use]
-    pub fn secret(mut self, secret: impl Into<Secret>) -> Self {
-        self.secret = secret.into();
-        self
     }
 
     /// How callers are told apart: by their credentials unless the cache is shared, whose responses say it themselves.
@@ -282,6 +176,15 @@ impl Settings {
             "`allowed_methods` has CONNECT, which opens a tunnel and has no response to store; leave it out"
         } else if self.allowed_codes.iter().any(|code| !is_storable(*code)) {
             "`allowed_codes` has 206, 304 or a status outside 200 to 599, none of which is a whole response; leave it out"
+        } else if self.status_expire_after.iter().any(|(code, _)| !is_storable(*code)) {
+            "`status_expire_after` has 206, 304 or a status outside 200 to 599, none of which is a whole response; \
+             leave it out"
+        } else if self.min_ttl.zip(self.max_ttl).is_some_and(|(min, max)| min > max) {
+            "`min_ttl` is over `max_ttl`; lower the one or raise the other"
+        } else if !(0.0..=1.0).contains(&self.ttl_jitter) {
+            "`ttl_jitter` is a fraction; give something from 0 to 1"
+        } else if self.sliding.is_some_and(|step| step.is_zero()) {
+            "`sliding` is zero, so that each hit would be a write; give at least a millisecond, or `None`"
         } else if self.error_codes.iter().any(|code| !matches!(code.as_u16(), 400..=599)) {
             "`error_codes` has a status outside 400 to 599, which is no error; leave it out"
         } else if self.max_body_len == Some(0) {
@@ -303,6 +206,11 @@ impl Default for Settings {
             cache_control: CacheControl::Honor,
             shared: false,
             expire_after: ExpireAfter::Never,
+            status_expire_after: Vec::new(),
+            min_ttl: None,
+            max_ttl: None,
+            ttl_jitter: 0.0,
+            sliding: None,
             rules: Rules::default(),
             allowed_methods: vec![Method::GET, Method::HEAD],
             allowed_codes: vec![StatusCode::OK],
@@ -350,6 +258,7 @@ mod tests {
 
     #[test]
     fn an_impossible_setting_is_an_error_that_names_it() {
+        const SECOND: Duration = Duration::from_secs(1);
         let default = Settings::default;
         for (settings, name) in [
             (default().max_variants(0), "`max_variants`"),
@@ -358,6 +267,13 @@ mod tests {
             (default().allowed_codes([StatusCode::PARTIAL_CONTENT]), "`allowed_codes`"),
             (default().allowed_codes([StatusCode::CONTINUE]), "`allowed_codes`"),
             (default().error_codes([StatusCode::OK]), "`error_codes`"),
+            (default().rule(UrlRule::glob("/")), "`rules`"),
+            (default().expire_status_after(StatusCode::NOT_MODIFIED, SECOND), "`status_expire_after`"),
+            (default().min_ttl(2 * SECOND).max_ttl(SECOND), "`min_ttl`"),
+            (default().ttl_jitter(1.01), "`ttl_jitter`"),
+            (default().ttl_jitter(-0.1), "`ttl_jitter`"),
+            (default().ttl_jitter(f64::NAN), "`ttl_jitter`"),
+            (default().sliding(Duration::ZERO), "`sliding`"),
             (default().max_body_len(0), "`max_body_len`"),
             (default().partition(""), "`partition`"),
             (default().secret(Vec::new()), "`secret`"),
