@@ -208,7 +208,7 @@ where
                 land(leader, Verdict::Failed(error.clone()));
                 return Err(error);
             };
-            match engine.refreshed(stored, &exchange, ticket.found.selected_changes, generation) {
+            match engine.refreshed(stored, &exchange, &ticket.found, generation) {
                 Ok(stored) => {
                     land(leader, Verdict::Stored(stored.clone()));
                     let mut answer = engine.serve(&stored, Outcome::Revalidated, Reason::Revalidated, received_at);
@@ -292,7 +292,7 @@ impl Engine {
         &self,
         stored: &Stored,
         exchange: &Admit<'_>,
-        seen: u64,
+        found: &Found,
         generation: Generation,
     ) -> Result<Stored, Reason> {
         let Some(record) = stored.record.as_response() else { return Err(Reason::RecordMismatch) };
@@ -300,7 +300,7 @@ impl Engine {
             Merge::Refreshed { record, retain_until, .. } => {
                 let fresh = Stored::new(Record::Response(record), stored.body.clone(), retain_until);
                 if exchange.lookup.write {
-                    self.ledger.refresh(*stored.record.key(), fresh.clone(), seen, generation);
+                    self.store_head(found, fresh.clone(), exchange.settings, generation);
                 }
                 Ok(fresh)
             }

@@ -168,6 +168,11 @@ where
     let reason = match step {
         Step::Serve { outcome, reason, refresh } => {
             let Some(stored) = &found.selected else { return Ok(engine.offline(reason, primary)) };
+            let renewed = match outcome {
+                Outcome::Hit => engine.slide(Asked::of(&request, &settings), &found, &lookup),
+                _ => None,
+            };
+            let stored = renewed.as_ref().unwrap_or(stored);
             let mut response = engine.serve(stored, outcome, reason, engine.clock.now());
             if outcome == Outcome::Hit {
                 response.body_mut().mend_with(|| refetch(inner, &request));

@@ -78,6 +78,52 @@ impl SessionBuilder {
         self
     }
 
+    /// Sets how long responses with this status are kept whose headers do not say, so that errors can be kept for a
+    /// short while; see [`Settings::status_expire_after`]. Default: as any other, where they are stored at all.
+    pub fn expire_status_after(mut self, status: StatusCode, expire_after: impl Into<ExpireAfter>) -> Self {
+        self.settings = self.settings.expire_status_after(status, expire_after);
+        self
+    }
+
+    /// Raises lifetimes that headers give to at least this. Default: not at all.
+    pub fn min_ttl(mut self, min_ttl: impl Into<Option<Duration>>) -> Self {
+        self.settings = self.settings.min_ttl(min_ttl);
+        self
+    }
+
+    /// Cuts lifetimes that headers give to at most this. Default: not at all.
+    pub fn max_ttl(mut self, max_ttl: impl Into<Option<Duration>>) -> Self {
+        self.settings = self.settings.max_ttl(max_ttl);
+        self
+    }
+
+    /// Shortens lifetimes by up to this fraction of themselves, from 0 to 1, so that what was stored together does not
+    /// expire together; see [`Settings::ttl_jitter`]. Default: 0.
+    pub fn ttl_jitter(mut self, fraction: f64) -> Self {
+        self.settings = self.settings.ttl_jitter(fraction);
+        self
+    }
+
+    /// Renews lifetimes that settings give whenever what is stored is used, with at most one write for every so long as
+    /// is given here; see [`Settings::sliding`]. Default: no.
+    pub fn sliding(mut self, sliding: impl Into<Option<Duration>>) -> Self {
+        self.settings = self.settings.sliding(sliding);
+        self
+    }
+
+    /// Sets the longest body that is stored, in bytes. Default: no limit but the storage's own.
+    pub fn max_body_len(mut self, max_body_len: impl Into<Option<u64>>) -> Self {
+        self.settings = self.settings.max_body_len(max_body_len);
+        self
+    }
+
+    /// Sets the statuses for which a stale response may stand in; see [`Settings::error_codes`]. Default: 500, 502, 503
+    /// and 504.
+    pub fn error_codes(mut self, codes: impl IntoIterator<Item = StatusCode>) -> Self {
+        self.settings = self.settings.error_codes(codes);
+        self
+    }
+
     /// Adds a rule for certain URLs, after those that are there: the first that matches counts. Default: none.
     pub fn rule(mut self, rule: UrlRule) -> Self {
         self.settings = self.settings.rule(rule);

@@ -14,6 +14,7 @@ mod invalidate;
 mod keys;
 mod large;
 mod ledger;
+mod lifetimes;
 mod looking;
 mod modes;
 mod revalidate;
