@@ -2,7 +2,7 @@
 //!
 //! Read next: `revalidate`.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::admit::retain_until;
 use super::directives::ResponseDirectives;
@@ -41,7 +41,7 @@ pub fn slide(record: &ResponseRecord, lookup: &Lookup, settings: &Settings, now:
     }
     let lifetime = freshness.age(now)?.checked_add(span)?;
     let gained = lifetime.checked_sub(freshness.lifetime?)?;
-    if gained < step.min(span / 2) {
+    if gained < step.min(span.checked_div(2).unwrap_or_default()) {
         return None;
     }
     let mut renewed = record.clone();
@@ -72,7 +72,7 @@ pub fn expire_anew(
         ExpireAfter::Heuristic => {
             let received_at = record.freshness.received_at;
             set_lifetime(expire_after, &headers, record.status, &directives, received_at, record.freshness.initial_age)
-                .unwrap_or_else(|| Some(std::time::Duration::ZERO))
+                .unwrap_or(Some(Duration::ZERO))
         }
         _ => set_lifetime(expire_after, &headers, record.status, &directives, now, age)?,
     };
@@ -95,8 +95,6 @@ fn kept(record: ResponseRecord, settings: &Settings, effective: &Effective) -> O
 #[cfg(test)]
 #[allow(clippy::arithmetic_side_effects)] // an overflow would fail the test
 mod tests {
-    use std::time::Duration;
-
     use super::super::testing::{Exchange, now, seconds};
     use super::*;
 
