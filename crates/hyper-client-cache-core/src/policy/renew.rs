@@ -156,7 +156,7 @@ mod tests {
         // It cannot be revalidated, so nothing is left of it.
         assert_eq!(anew(&plain, ExpireAfter::AT_ONCE, 30), None);
         assert_eq!(anew(&plain, now() + seconds(10), 30), None);
-        assert_eq!(anew(&plain.clone().with(|all| all.stale_if_error(true)), ExpireAfter::AT_ONCE, 30), Some(Some(30)));
+        assert_eq!(anew(&plain.with(|all| all.stale_if_error(true)), ExpireAfter::AT_ONCE, 30), Some(Some(30)));
         let tagged = Exchange::new(&[("cache-control", "max-age=60"), ("etag", "\"a\"")]);
         assert_eq!(anew(&tagged, ExpireAfter::AT_ONCE, 30), Some(Some(30)));
         let changed = super::super::testing::date(-1000);
