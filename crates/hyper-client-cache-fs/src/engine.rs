@@ -185,15 +185,17 @@ impl Shared {
     /// Opens the directories anew where they are no longer what lies at the path, and makes them where they are gone.
     pub(crate) fn renew(&self, stale: &Arc<Folder>) -> Result<()> {
         let mut folder = self.folder.write().unwrap_or_else(PoisonError::into_inner);
-        if Arc::ptr_eq(&folder, stale) {
-            if !stale.is_current() {
-                *folder = Folder::open(&self.path, !self.config.read_only)?;
-                *self.index() = Index::default();
-                self.seen().forget();
-                scan::mark_stale(&self.progress);
-            }
-            // It may also be only the folder of what is being written that is gone.
-            drop(self.tmp().take());
+        if Arc::ptr_eq(&folder, stale) && !stale.is_current() {
+            *folder = Folder::open(&self.path, !self.config.read_only)?;
+            *self.index() = Index::default();
+            self.seen().forget();
+            scan::mark_stale(&self.progress);
+        }
+        drop(folder);
+        // It may also be only the folder of what is being written that is gone.
+        let mut tmp = self.tmp();
+        if tmp.as_ref().is_some_and(|tmp| !tmp.is_current()) {
+            *tmp = None;
         }
         Ok(())
     }

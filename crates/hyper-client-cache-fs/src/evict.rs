@@ -18,53 +18,47 @@ use crate::sys::{self, Dir};
 /// How many files may refuse to go before making room is given up (case 151).
 const MOST_FAILURES: usize = 8;
 
-/// Room that was made for an entry, until it is there or given up.
-#[derive(Debug)]
-pub(crate) struct Room<'a> {
-    shared: &'a Shared,
-    reserved: u64,
-}
-
-impl Drop for Room<'_> {
-    fn drop(&mut self) {
-        self.shared.index().release(self.reserved);
-    }
-}
-
 /// Makes room for a file of `len` bytes under `id`.
 ///
 /// Until the directory has been looked at once nobody knows what there is, and nothing is removed: whoever looks brings
 /// it down to the bound.
-pub(crate) fn make_room(shared: &Shared, id: Id, len: u64) -> Result<Room<'_>> {
-    let Some(limit) = shared.config.max_bytes else { return Ok(Room { shared, reserved: 0 }) };
-    let cost = crate::index::cost(len);
-    let reserved = {
-        let mut index = shared.index();
-        let reserved = cost.saturating_sub(index.get(id).map_or(0, |old| old.cost()));
-        index.reserve(reserved);
-        reserved
-    };
-    let room = Room { shared, reserved };
-    if *shared.progress.borrow() == Progress::Loaded {
-        reduce(shared, limit, Some(id))?;
+pub(crate) fn make_room(shared: &Shared, id: Id, len: u64) -> Result<()> {
+    let Some(limit) = shared.config.max_bytes else { return Ok(()) };
+    if *shared.progress.borrow() != Progress::Loaded {
+        return Ok(());
     }
-    Ok(room)
+    let replaced = shared.index().get(id).map_or(0, |old| old.cost());
+    reduce(shared, limit, crate::index::cost(len).saturating_sub(replaced), Some(id))
 }
 
-/// Removes what is over the bound.
-pub(crate) fn down_to_bound(shared: &Shared) -> Result<()> {
-    shared.config.max_bytes.map_or(Ok(()), |limit| reduce(shared, limit, None))
+/// Removes what is over the bound, after a file was added: others may have been added at the same time.
+pub(crate) fn keep_bound(shared: &Shared) {
+    if let Some(limit) = shared.config.max_bytes
+        && *shared.progress.borrow() == Progress::Loaded
+    {
+        // What cannot be removed now is in the way of the next write.
+        drop(reduce(shared, limit, 0, None));
+    }
 }
 
-fn reduce(shared: &Shared, limit: u64, incoming: Option<Id>) -> Result<()> {
-    if shared.index().cost() <= limit {
+/// Removes what is over the bound, after the directory was looked at.
+pub(crate) fn down_to_bound(shared: &Shared) {
+    if let Some(limit) = shared.config.max_bytes {
+        drop(reduce(shared, limit, 0, None));
+    }
+}
+
+/// Removes what is in the way of `wanted` more.
+fn reduce(shared: &Shared, limit: u64, wanted: u64, incoming: Option<Id>) -> Result<()> {
+    let is_over = || shared.index().cost().saturating_add(wanted) > limit;
+    if !is_over() {
         return Ok(());
     }
     // One after the other, or two would each make the same room.
     let _turn = shared.evicting.lock().unwrap_or_else(PoisonError::into_inner);
     shared.apply_uses();
     let mut stuck = HashSet::new();
-    while shared.index().cost() > limit {
+    while is_over() {
         let Some((id, is_dead)) = candidate(shared, &stuck, incoming) else { return Err(FsError::NoRoom) };
         match evict(shared, &shared.folder(), id) {
             Ok(true) if !is_dead => shared.count_evicted(id.store()),

@@ -30,10 +30,11 @@ impl Folder {
     pub(crate) fn open(path: &Path, create: bool) -> Result<Arc<Self>> {
         let root = path::open(path, create)?;
         let version = below(&root, VERSION_FOLDER, create, path)?;
-        path::check(&version, &path.join(VERSION_FOLDER))?;
+        let version_path = path.join(VERSION_FOLDER);
+        path::check(&version, &version_path)?;
         let mut stores = Vec::with_capacity(3);
         for store in Store::ALL {
-            stores.push(below(&version, store.folder(), create, path)?);
+            stores.push(below(&version, store.folder(), create, &version_path)?);
         }
         let stores = <[Dir; 3]>::try_from(stores).map_err(|_| FsError::path(path, "three storages are three"))?;
         Ok(Arc::new(Self { path: path.to_owned(), root, version, stores }))
@@ -98,6 +99,14 @@ impl Tmp {
             }
         }
         Err(IoKind::ResourceBusy.into())
+    }
+
+    /// Whether the folder still is what has its name, in a folder that still has its own: somebody may have removed it.
+    pub(crate) fn is_current(&self) -> bool {
+        let same = |now: std::io::Result<Found>| {
+            now.is_ok_and(|now| self.dir.look_at_self().is_ok_and(|open| open.identity == now.identity))
+        };
+        same(self.above.look(&self.name))
     }
 
     /// A name that nobody else uses in this folder.

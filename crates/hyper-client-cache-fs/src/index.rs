@@ -50,7 +50,6 @@ pub(crate) struct Index {
     counts: [u64; 3],
     bytes: [u64; 3],
     cost: u64,
-    reserved: u64,
 }
 
 impl Index {
@@ -148,17 +147,9 @@ impl Index {
         (count, bytes)
     }
 
-    /// What all files take of the bound, those included for which room was made and that are not there yet.
+    /// What all files take of the bound.
     pub(crate) const fn cost(&self) -> u64 {
-        self.cost.saturating_add(self.reserved)
-    }
-
-    pub(crate) const fn reserve(&mut self, cost: u64) {
-        self.reserved = self.reserved.saturating_add(cost);
-    }
-
-    pub(crate) const fn release(&mut self, cost: u64) {
-        self.reserved = self.reserved.saturating_sub(cost);
+        self.cost
     }
 
     /// The responses and redirects from the least recently used on.

@@ -25,6 +25,9 @@ use crate::sys::{self, Dir};
 /// How often a write is tried again where somebody removes the folders under it.
 const ATTEMPTS: usize = 4;
 
+/// How often a folder is made again that others remove because it is empty.
+const ATTEMPTS_AT_LEAF: usize = 32;
+
 /// How many of the dead are looked up in the index at once.
 const BATCH: usize = 256;
 
@@ -221,7 +224,7 @@ fn reject(shared: &Shared, id: Id, identity: (u64, u64), error: FrameError) {
 fn publish(shared: &Shared, store: Store, key: &CacheKey, entry: &Entry, only_if_there: bool) -> Result<bool> {
     let id = Id::new(store, key);
     let draft = Draft { id, outline: Outline::of(key, entry), before: format::encode(key, entry), body: &entry.body };
-    let _room = evict::make_room(shared, id, draft.len())?;
+    evict::make_room(shared, id, draft.len())?;
     let mut attempts = ATTEMPTS;
     loop {
         let folder = shared.folder();
@@ -231,7 +234,10 @@ fn publish(shared: &Shared, store: Store, key: &CacheKey, entry: &Entry, only_if
                 attempts = attempts.saturating_sub(1);
                 shared.renew(&folder)?;
             }
-            outcome => return outcome,
+            outcome => {
+                evict::keep_bound(shared);
+                return outcome;
+            }
         }
     }
 }
@@ -264,14 +270,8 @@ impl Draft<'_> {
             if shared.is_durable() { sys::sync_file(&file) } else { Ok(()) }
         };
         write().map_err(failed)?;
-        let leaf = layout::make_leaf(folder.store(self.id.store()), self.id.leaf(), shared.is_durable())
-            .map_err(FsError::io("a folder cannot be made"))?;
-        leaf.lock(true).map_err(FsError::io("a folder cannot be locked"))?;
-        if only_if_there && !is_live(&leaf, self.id, shared.now()) {
-            return Ok(false);
-        }
         let name = self.id.name();
-        pending.rename(&leaf, name.as_str()).map_err(FsError::io("a file cannot be moved to its place"))?;
+        let Some(leaf) = self.rename(shared, folder, &pending, only_if_there)? else { return Ok(false) };
         shared.index().insert(
             self.id,
             Meta {
@@ -291,6 +291,31 @@ impl Draft<'_> {
         }
         Ok(true)
     }
+
+    /// Gives the file its name, and returns the folder that it is in, still locked; `None` where it was to replace a live
+    /// entry and there is none.
+    fn rename(&self, shared: &Shared, folder: &Folder, pending: &Pending, only_if_there: bool) -> Result<Option<Dir>> {
+        let mut attempts = ATTEMPTS_AT_LEAF;
+        loop {
+            let moved = layout::make_leaf(folder.store(self.id.store()), self.id.leaf(), shared.is_durable()).and_then(
+                |leaf| {
+                    leaf.lock(true)?;
+                    if only_if_there && !is_live(&leaf, self.id, shared.now()) {
+                        return Ok(None);
+                    }
+                    pending.rename(&leaf, self.id.name().as_str())?;
+                    Ok(Some(leaf))
+                },
+            );
+            match moved {
+                // Whoever clears the cache removed the folder before it was locked.
+                Err(error) if error.kind() == IoKind::NotFound && attempts > 1 && pending.is_there() => {
+                    attempts = attempts.saturating_sub(1);
+                }
+                outcome => return outcome.map_err(FsError::io("a file cannot be moved to its place")),
+            }
+        }
+    }
 }
 
 /// A file that is being written, removed unless it gets its name.
@@ -304,6 +329,10 @@ impl Pending {
     fn new(tmp: Arc<Tmp>) -> Self {
         let name = tmp.next_name();
         Self { tmp, name, done: std::cell::Cell::new(false) }
+    }
+
+    fn is_there(&self) -> bool {
+        self.tmp.dir.look(&self.name).is_ok()
     }
 
     fn rename(&self, leaf: &Dir, name: &str) -> std::io::Result<()> {

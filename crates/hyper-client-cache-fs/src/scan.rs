@@ -117,7 +117,7 @@ fn run(weak: &Weak<Shared>) {
         } else {
             drop(shared.renew(&folder));
         }
-        drop(evict::down_to_bound(&shared));
+        evict::down_to_bound(&shared);
     }
     finish(&shared, begun.elapsed());
 }

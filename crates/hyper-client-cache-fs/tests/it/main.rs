@@ -9,5 +9,9 @@
     unreachable_pub
 )] // a test fails by panicking
 
+mod bounds;
 mod contract;
+mod damage;
+mod files;
+mod processes;
 mod support;

@@ -36,7 +36,6 @@ pub fn file_of(cache: &Path, store: &str, key: &CacheKey, but: &[&PathBuf]) -> O
     found.map(|path| (path, name.len()))
 }
 
-#[allow(dead_code)]
 /// Waits until something that another thread does has happened; panics where it does not within ten seconds.
 pub async fn until(mut happened: impl AsyncFnMut() -> bool) {
     for _ in 0..1000 {
