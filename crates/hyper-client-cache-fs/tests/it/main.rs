@@ -12,6 +12,8 @@
 mod bounds;
 mod contract;
 mod damage;
+mod faults;
 mod files;
 mod processes;
+mod session;
 mod support;
