@@ -68,6 +68,9 @@ pub struct Separation<'a> {
     pub by_hand: Option<&'a str>,
     /// Whether each set of credentials has a partition of its own.
     pub by_credentials: bool,
+    /// What separates all requests of a session from those of others, whatever they are: whom it trusts (case 72), and
+    /// its cookie jar.
+    pub apart: Option<&'a Partition>,
 }
 
 /// Which partition a request belongs to; `None` for the common one.
@@ -80,7 +83,7 @@ pub fn partition(headers: &HeaderMap, separation: Separation<'_>) -> Option<Part
     let has_credentials = separation.by_credentials
         && (headers.contains_key(header::AUTHORIZATION) || headers.contains_key(header::COOKIE));
     if separation.by_hand.is_none() && !has_credentials {
-        return None;
+        return separation.apart.copied();
     }
     let mut hash = Fields::new(b"partition-1");
     hash.field(separation.secret);
@@ -94,6 +97,9 @@ pub fn partition(headers: &HeaderMap, separation: Separation<'_>) -> Option<Part
                 hash.field(line.as_bytes());
             }
         }
+    }
+    if let Some(apart) = separation.apart {
+        hash.field(apart);
     }
     Some(hash.digest())
 }
@@ -256,7 +262,7 @@ mod tests {
     /// Cases 4, 5 and 7.
     #[test]
     fn credentials_separate_in_a_private_cache() {
-        let separation = Separation { secret: b"secret", by_hand: None, by_credentials: true };
+        let separation = Separation { secret: b"secret", by_hand: None, by_credentials: true, apart: None };
         let with = |name, value| {
             let mut headers = HeaderMap::new();
             headers.insert(name, HeaderValue::from_static(value));
@@ -269,6 +275,24 @@ mod tests {
             with(header::AUTHORIZATION, ""),
             with(header::COOKIE, "a"),
         ];
+        for (at, one) in seen.iter().enumerate() {
+            assert!(seen.iter().skip(at + 1).all(|other| other != one));
+        }
+    }
+
+    /// Case 72: what keeps a session apart does so with and without credentials and a partition by hand.
+    #[test]
+    fn a_session_that_is_apart_shares_nothing() {
+        let mut headers = HeaderMap::new();
+        let mut seen = Vec::new();
+        for apart in [None, Some(&[1; 32]), Some(&[2; 32])] {
+            for by_hand in [None, Some("by hand")] {
+                headers.clear();
+                seen.push(partition(&headers, Separation { secret: b"s", by_hand, by_credentials: true, apart }));
+                headers.insert(header::AUTHORIZATION, HeaderValue::from_static("a"));
+                seen.push(partition(&headers, Separation { secret: b"s", by_hand, by_credentials: true, apart }));
+            }
+        }
         for (at, one) in seen.iter().enumerate() {
             assert!(seen.iter().skip(at + 1).all(|other| other != one));
         }

@@ -113,11 +113,9 @@ impl Body for CacheBody {
             Source::Inline(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Source::Parts(parts) => parts.poll_frame(cx),
             Source::Shared(reader) => reader.poll_frame(cx),
-            Source::Untouched(body) => Pin::new(body).poll_frame(cx).map(|frame| {
-                frame.map(|frame| {
-                    frame.map_err(|error| Error::new(ErrorKind::Body, "the origin's body").with_source(error))
-                })
-            }),
+            Source::Untouched(body) => {
+                Pin::new(body).poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(of_origin)))
+            }
         }
     }
 
@@ -138,6 +136,15 @@ impl Body for CacheBody {
             Source::Shared(reader) => reader.size_hint(),
             Source::Untouched(body) => body.size_hint(),
         }
+    }
+}
+
+/// Why the origin's body ended early. A time that ran out says so.
+pub(super) fn of_origin(error: BoxError) -> Error {
+    match error.downcast::<Error>() {
+        Ok(ours) if ours.kind() == ErrorKind::Timeout => *ours,
+        Ok(ours) => Error::new(ErrorKind::Body, "the origin's body").with_source(*ours),
+        Err(other) => Error::new(ErrorKind::Body, "the origin's body").with_source(other),
     }
 }
 

@@ -28,7 +28,8 @@ impl CacheLayer {
         let settings = &self.handle.engine.settings;
         loop {
             let before = settings.load_full();
-            let after = change((*before).clone());
+            // What keeps a session apart is no setting, and stays whatever they are replaced by.
+            let after = Settings { apart: before.apart, ..change((*before).clone()) };
             after.validate()?;
             let found = settings.compare_and_swap(&before, Arc::new(after));
             if Arc::ptr_eq(&found, &before) {

@@ -13,7 +13,7 @@ use http::{Response, StatusCode};
 use http_body::{Body, Frame};
 use twox_hash::XxHash3_64;
 
-use super::body::Upstream;
+use super::body::{Upstream, of_origin};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Asks the origin for a response again.
@@ -102,7 +102,7 @@ fn poll_data(body: &mut Upstream, cx: &mut Context<'_>) -> Poll<Result<Option<By
         match ready!(Pin::new(&mut *body).poll_frame(cx)) {
             None => return Poll::Ready(Ok(None)),
             Some(Err(error)) => {
-                return Poll::Ready(Err(Error::new(ErrorKind::Body, "the origin's body").with_source(error)));
+                return Poll::Ready(Err(of_origin(error)));
             }
             Some(Ok(frame)) => match frame.into_data() {
                 Ok(data) if !data.is_empty() => return Poll::Ready(Ok(Some(data))),

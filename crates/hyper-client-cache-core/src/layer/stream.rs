@@ -19,7 +19,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use super::body::Upstream;
+use super::body::{Upstream, of_origin};
 use super::deposit::Deposit;
 use super::flight::Landing;
 use super::spool::{PartRead, Spool};
@@ -182,9 +182,8 @@ impl Core {
                 _ => After::Nothing,
             },
             Some(Err(error)) => {
-                let error = Error::new(ErrorKind::Body, "the origin's body ended early").with_source(error);
                 self.upstream = None;
-                self.outcome = Some(Err(error));
+                self.outcome = Some(Err(of_origin(error)));
                 self.give_up()
             }
             None => self.complete(),

@@ -8,30 +8,51 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
+use super::read::lost;
 use crate::error::{Error, ErrorKind};
 use crate::layer::CacheBody;
 
 /// The body of a [`Response`](super::Response): it streams, from the store or from the origin.
 #[derive(Debug)]
 pub struct ResponseBody {
-    body: CacheBody,
+    source: Source,
     deadline: Option<Pin<Box<Sleep>>>,
+}
+
+#[derive(Debug)]
+enum Source {
+    Cache(CacheBody),
+    /// What was read before.
+    Kept(Option<Bytes>),
+    Lost,
 }
 
 impl ResponseBody {
     pub(super) const fn new(body: CacheBody) -> Self {
-        Self { body, deadline: None }
+        Self { source: Source::Cache(body), deadline: None }
+    }
+
+    pub(super) fn kept(bytes: Bytes) -> Self {
+        Self { source: Source::Kept(Some(bytes).filter(|bytes| !bytes.is_empty())), deadline: None }
+    }
+
+    pub(super) const fn lost() -> Self {
+        Self { source: Source::Lost, deadline: None }
     }
 
     /// Fails reads after `deadline`. A body that is in memory already is read at once and needs none.
     pub(super) fn set_deadline(&mut self, deadline: Instant) {
-        if !self.body.is_inline() {
+        if matches!(&self.source, Source::Cache(body) if !body.is_inline()) {
             self.deadline = Some(Box::pin(tokio::time::sleep_until(deadline)));
         }
     }
 
     pub(super) fn take_inline(&mut self) -> Option<Bytes> {
-        self.body.take_inline()
+        match &mut self.source {
+            Source::Cache(body) => body.take_inline(),
+            Source::Kept(bytes) => Some(bytes.take().unwrap_or_default()),
+            Source::Lost => None,
+        }
     }
 }
 
@@ -40,7 +61,11 @@ impl Body for ResponseBody {
     type Error = Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        let frame = match &mut self.source {
+            Source::Cache(body) => Pin::new(body).poll_frame(cx),
+            Source::Kept(bytes) => return Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Source::Lost => return Poll::Ready(Some(Err(lost()))),
+        };
         if frame.is_pending()
             && let Some(deadline) = &mut self.deadline
             && deadline.as_mut().poll(cx).is_ready()
@@ -51,10 +76,18 @@ impl Body for ResponseBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        match &self.source {
+            Source::Cache(body) => body.is_end_stream(),
+            Source::Kept(bytes) => bytes.is_none(),
+            Source::Lost => false,
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        match &self.source {
+            Source::Cache(body) => body.size_hint(),
+            Source::Kept(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Source::Lost => SizeHint::new(),
+        }
     }
 }

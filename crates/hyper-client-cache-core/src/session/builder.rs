@@ -1,22 +1,24 @@
 //! How a session is set up.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Method, StatusCode};
+use http::header::{AUTHORIZATION, USER_AGENT};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use tower_layer::Layer;
 
-use super::redirect::Redirects;
+use super::defaults::{self, Defaults};
+use super::redirect::RedirectPolicy;
 use super::{CachedSession, Inner, IntoUrl};
 use crate::cache::{Cache, MemoryCache};
 use crate::clock::{Clock, system_clock};
 use crate::error::{Error, ErrorKind, Result};
 use crate::layer::{CacheLayer, OnCacheError};
 use crate::policy::{CacheControl, ExpireAfter, Mode, Settings, StaleWindow, UrlRule};
-use crate::transport::{Transport, TransportBuilder};
+use crate::transport::{Given, Outbound, Transport, TransportBuilder};
 
 /// Options of a [`CachedSession`]. Each has a default; [`build`](Self::build) says what is impossible.
-#[derive(Debug)]
 #[must_use]
 pub struct SessionBuilder {
     cache: Option<Arc<dyn Cache>>,
@@ -26,8 +28,13 @@ pub struct SessionBuilder {
     cache_status: Option<String>,
     on_cache_error: OnCacheError,
     timeout: Option<Duration>,
-    transport: TransportBuilder,
-    redirects: Redirects,
+    pub(super) transport: TransportBuilder,
+    pub(super) service: Option<Box<dyn Given>>,
+    redirects: RedirectPolicy,
+    referer: bool,
+    defaults: Defaults,
+    /// What was wrong with the first setter that had something wrong.
+    problem: Option<Error>,
 }
 
 impl SessionBuilder {
@@ -41,7 +48,11 @@ impl SessionBuilder {
             on_cache_error: OnCacheError::default(),
             timeout: Some(Duration::from_secs(300)),
             transport: Transport::builder(),
-            redirects: Redirects::default(),
+            service: None,
+            redirects: RedirectPolicy::default(),
+            referer: false,
+            defaults: Defaults::default(),
+            problem: None,
         }
     }
 
@@ -206,27 +217,86 @@ impl SessionBuilder {
         self
     }
 
-    /// Sets how long connecting may take, TLS included. Default: 10 seconds.
-    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.transport = self.transport.connect_timeout(timeout);
+    /// Resolves relative URLs against this one, as a browser does with the links of a page: its path counts up to its
+    /// last `/`. Default: none, and a relative URL is an error.
+    pub fn base_url(self, url: impl AsRef<str>) -> Self {
+        self.change(|builder| {
+            builder.defaults.base = Some(super::url::base(url.as_ref())?);
+            Ok(())
+        })
+    }
+
+    /// Adds a header line to each request that does not set this header itself.
+    pub fn default_header<N, V>(self, name: N, value: V) -> Self
+    where
+        N: TryInto<HeaderName>,
+        V: TryInto<HeaderValue>,
+    {
+        self.change(|builder| builder.defaults.add(name, value))
+    }
+
+    /// Adds header lines to each request that does not set these headers itself.
+    pub fn default_headers(self, headers: HeaderMap) -> Self {
+        self.change(|builder| {
+            let mut last = None;
+            for (name, value) in headers {
+                last = name.or(last);
+                if let Some(name) = &last {
+                    builder.defaults.add(name, value)?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Sends a user name and a password (RFC 7617) with each request that has no `Authorization` of its own.
+    pub fn basic_auth(self, user: impl AsRef<str>, password: Option<&str>) -> Self {
+        self.change(|builder| {
+            let value = defaults::basic(user.as_ref(), password, ErrorKind::Config)?;
+            builder.defaults.headers.insert(AUTHORIZATION, value);
+            Ok(())
+        })
+    }
+
+    /// Sends a token (RFC 6750) with each request that has no `Authorization` of its own.
+    pub fn bearer_auth(self, token: impl AsRef<str>) -> Self {
+        self.change(|builder| {
+            let value = defaults::bearer(token.as_ref(), ErrorKind::Config)?;
+            builder.defaults.headers.insert(AUTHORIZATION, value);
+            Ok(())
+        })
+    }
+
+    /// Sets the `User-Agent` of each request that has none of its own. Default: none is sent.
+    pub fn user_agent(self, value: impl TryInto<HeaderValue>) -> Self {
+        self.change(|builder| {
+            builder.defaults.headers.remove(USER_AGENT);
+            builder.defaults.add(USER_AGENT, value)
+        })
+    }
+
+    /// Names headers that hold secrets, besides `Authorization`, `Cookie` and `Proxy-Authorization`: they do not follow
+    /// a redirect to another origin, and are shown nowhere.
+    pub fn secret_headers<N: TryInto<HeaderName>>(self, names: impl IntoIterator<Item = N>) -> Self {
+        self.change(|builder| names.into_iter().try_for_each(|name| builder.defaults.add_secret(name)))
+    }
+
+    /// Sets which redirects are followed. Default: at most 10, one after the other.
+    pub fn redirects(mut self, policy: RedirectPolicy) -> Self {
+        self.redirects = policy;
         self
     }
 
     /// Sets how many redirects are followed, one after the other. Default: 10; 0: none, the redirect is the response.
     pub fn max_redirects(mut self, limit: usize) -> Self {
-        self.redirects.limit = limit;
+        self.redirects = self.redirects.max(limit);
         self
     }
 
-    /// Trusts a certificate authority in addition to Mozilla's, given in DER form.
-    pub fn root_certificate(mut self, der: impl Into<Vec<u8>>) -> Self {
-        self.transport = self.transport.root_certificate(der);
-        self
-    }
-
-    /// Speaks HTTP/2 from the first byte, also without TLS. Off by default: TLS negotiates it.
-    pub fn http2_prior_knowledge(mut self, on: bool) -> Self {
-        self.transport = self.transport.http2_prior_knowledge(on);
+    /// Says in `Referer` which URL redirected, where that gives nothing away: to another origin its origin only, and
+    /// nothing from `https` to `http`. Default: not at all.
+    pub fn referer(mut self, on: bool) -> Self {
+        self.referer = on;
         self
     }
 
@@ -235,6 +305,9 @@ impl SessionBuilder {
     /// # Errors
     /// [`ErrorKind::Config`] where a setting is impossible; the message names it.
     pub fn build(self) -> Result<CachedSession> {
+        if let Some(problem) = self.problem {
+            return Err(problem);
+        }
         if self.timeout.is_some_and(|timeout| timeout.is_zero()) {
             return Err(Error::new(ErrorKind::Config, "`timeout` is zero: give at least a millisecond, or `None`"));
         }
@@ -242,23 +315,55 @@ impl SessionBuilder {
             Some(cache) => cache,
             None => Arc::new(MemoryCache::builder().clock(self.clock.clone()).build()?),
         };
-        let mut layer = CacheLayer::builder_shared(cache)
-            .settings(self.settings)
-            .clock(self.clock)
-            .on_cache_error(self.on_cache_error);
+        let settings = Settings { apart: self.transport.tls_policy_id(), ..self.settings };
+        let mut layer =
+            CacheLayer::builder_shared(cache).settings(settings).clock(self.clock).on_cache_error(self.on_cache_error);
         if let Some(name) = self.cache_status {
             layer = layer.cache_status(name);
         }
         let layer = layer.build()?;
+        let outbound = match (self.service, self.transport.touched()) {
+            (None, _) => Outbound::own(self.transport.build()?, None),
+            (Some(service), None) => Outbound::given(service, None),
+            (Some(_), Some(option)) => {
+                let problem =
+                    format!("`{option}` is an option of the session's own client, and `service` gives another");
+                return Err(Error::new(ErrorKind::Config, problem));
+            }
+        };
+        let base = self.defaults.base.clone();
         let inner = Inner {
-            service: layer.layer(self.transport.build()?),
-            cache: layer.cache().parsing(|url| Ok(url.into_url()?.uri)),
+            service: layer.layer(outbound),
+            cache: layer.cache().parsing(move |url| Ok(url.into_url(base.as_ref())?.uri)),
             layer,
             closes_cache: self.closes_cache,
             closed: false.into(),
             timeout: self.timeout,
             redirects: self.redirects,
+            referer: self.referer,
+            defaults: self.defaults,
         };
         Ok(CachedSession { inner: Arc::new(inner) })
+    }
+
+    fn change(mut self, change: impl FnOnce(&mut Self) -> Result<()>) -> Self {
+        if let Err(problem) = change(&mut self) {
+            self.problem.get_or_insert(problem);
+        }
+        self
+    }
+}
+
+// Default headers and the base URL may hold secrets: they show as little as those of a request.
+impl fmt::Debug for SessionBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionBuilder")
+            .field("cache", &self.cache)
+            .field("settings", &self.settings)
+            .field("timeout", &self.timeout)
+            .field("transport", &self.transport)
+            .field("redirects", &self.redirects)
+            .field("defaults", &self.defaults)
+            .finish_non_exhaustive()
     }
 }

@@ -7,9 +7,19 @@
 
 mod builder;
 
+mod connection;
+
+mod defaults;
+
 mod request;
 
 mod response;
+
+mod read;
+
+mod described;
+
+mod links;
 
 mod redirect;
 
@@ -30,8 +40,11 @@ use tokio::time::{Instant, timeout_at};
 
 pub use self::body::ResponseBody;
 pub use self::builder::SessionBuilder;
-pub use self::redirect::Hop;
-use self::redirect::Redirects;
+use self::defaults::Defaults;
+pub use self::described::ContentDisposition;
+pub use self::links::Link;
+pub use self::redirect::{Hop, Redirect, RedirectAction, RedirectPolicy};
+use self::request::Options;
 pub use self::request::RequestBuilder;
 pub use self::response::Response;
 pub use self::url::IntoUrl;
@@ -39,7 +52,7 @@ use crate::cache::CacheStats;
 use crate::error::{Error, ErrorKind, Result};
 use crate::layer::{CacheLayer, CacheService, CacheView, Disabled, Explanation};
 use crate::policy::Settings;
-use crate::transport::{RequestBody, Transport};
+use crate::transport::{Outbound, RequestBody};
 
 /// How much later than the layer the session gives up: more than a timer's tick, so that the layer comes first.
 const BACKSTOP: Duration = Duration::from_millis(5);
@@ -72,13 +85,21 @@ pub struct CachedSession {
 }
 
 struct Inner {
-    service: CacheService<Transport>,
+    service: CacheService<Outbound>,
     layer: CacheLayer,
     cache: CacheView,
     closes_cache: bool,
     closed: AtomicBool,
     timeout: Option<Duration>,
-    redirects: Redirects,
+    redirects: RedirectPolicy,
+    referer: bool,
+    defaults: Defaults,
+}
+
+impl Inner {
+    fn options(&self) -> Options {
+        Options { timeout: self.timeout, redirects: None }
+    }
 }
 
 impl CachedSession {
@@ -124,16 +145,17 @@ impl CachedSession {
 
     /// Begins a request with any method. What is wrong with the URL is said by [`send`](RequestBuilder::send).
     pub fn request(&self, method: Method, url: impl IntoUrl) -> RequestBuilder {
-        RequestBuilder::new(self.clone(), method, url.into_url())
+        RequestBuilder::new(self.clone(), method, url)
     }
 
-    /// Sends a request that was made elsewhere. User information in its URL becomes `Authorization`, unless that is there.
+    /// Sends a request that was made elsewhere. Base URL and default headers apply; user information in its URL becomes
+    /// `Authorization`, unless that is there.
     ///
     /// # Errors
     /// As [`RequestBuilder::send`].
     pub async fn execute(&self, request: Request<impl Into<RequestBody>>) -> Result<Response> {
-        let timeout = self.inner.timeout;
-        self.send(self::url::without_user_information(request.map(Into::into))?, timeout).await
+        let request = self.inner.defaults.made_sendable(request.map(Into::into))?;
+        self.send(request, self.inner.options()).await
     }
 
     /// What would become of `request` at this moment, and why, without sending it. Only this request is looked at, not
@@ -159,7 +181,7 @@ impl CachedSession {
     /// # Errors
     /// [`ErrorKind::Request`] where the request could not be sent.
     pub async fn explain(&self, request: &Request<RequestBody>) -> Result<Explanation> {
-        let same = self::url::without_user_information(again(request))?;
+        let same = self.inner.defaults.made_sendable(again(request))?;
         Ok(self.inner.layer.explain(&same).await)
     }
 
@@ -248,17 +270,18 @@ impl CachedSession {
         if self.inner.closes_cache { self.cache().close().await } else { Ok(()) }
     }
 
-    async fn send(&self, request: Request<RequestBody>, timeout: Option<Duration>) -> Result<Response> {
+    async fn send(&self, request: Request<RequestBody>, options: Options) -> Result<Response> {
         let inner = &self.inner;
         if inner.closed.load(Ordering::Acquire) {
             return Err(Error::new(ErrorKind::Closed, "the session"));
         }
-        let Some(deadline) = timeout.and_then(|timeout| Instant::now().checked_add(timeout)) else {
-            return inner.redirects.send(self, request, None).await;
+        let policy = options.redirects.as_ref().unwrap_or(&inner.redirects);
+        let Some(deadline) = options.timeout.and_then(|timeout| Instant::now().checked_add(timeout)) else {
+            return redirect::send(self, policy, request, None).await;
         };
         // The layer sees the deadline itself and may answer with what is stale; this is for all else that takes long.
         let backstop = deadline.checked_add(BACKSTOP).unwrap_or(deadline);
-        match timeout_at(backstop, inner.redirects.send(self, request, Some(deadline))).await {
+        match timeout_at(backstop, redirect::send(self, policy, request, Some(deadline))).await {
             Ok(response) => Ok(response?.with_deadline(deadline)),
             Err(_) => Err(Error::new(ErrorKind::Timeout, "the request as a whole")),
         }

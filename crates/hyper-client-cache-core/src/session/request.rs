@@ -4,13 +4,13 @@ use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHORIZATION};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Uri};
 use http_body::Body;
 use serde::Serialize;
 
-use super::url::Url;
-use super::{CachedSession, Response};
+use super::redirect::RedirectPolicy;
+use super::{CachedSession, IntoUrl, Response, defaults};
 use crate::error::{BoxError, Error, ErrorKind, Result};
 use crate::layer::Explanation;
 use crate::policy::{CacheControl, ExpireAfter, Mode, RequestSettings, StaleWindow};
@@ -20,15 +20,23 @@ use crate::transport::RequestBody;
 #[must_use]
 pub struct RequestBuilder {
     session: CachedSession,
-    timeout: Option<Duration>,
+    pub(super) options: Options,
     settings: Option<RequestSettings>,
     request: Result<Request<RequestBody>>,
 }
 
+/// How one request is sent, as far as it is not part of the request.
+#[derive(Clone, Debug)]
+pub(super) struct Options {
+    pub(super) timeout: Option<Duration>,
+    /// `None`: as the session says.
+    pub(super) redirects: Option<RedirectPolicy>,
+}
+
 impl RequestBuilder {
-    pub(super) fn new(session: CachedSession, method: Method, url: Result<Url>) -> Self {
-        let timeout = session.inner.timeout;
-        let request = url.map(|url| {
+    pub(super) fn new(session: CachedSession, method: Method, url: impl IntoUrl) -> Self {
+        let options = session.inner.options();
+        let request = url.into_url(session.inner.defaults.base.as_ref()).map(|url| {
             let mut request = Request::new(RequestBody::default());
             *request.method_mut() = method;
             *request.uri_mut() = url.uri;
@@ -37,7 +45,7 @@ impl RequestBuilder {
             }
             request
         });
-        Self { session, timeout, settings: None, request }
+        Self { session, options, settings: None, request }
     }
 
     /// Adds a header line.
@@ -47,14 +55,7 @@ impl RequestBuilder {
         V: TryInto<HeaderValue>,
     {
         self.change(|request| {
-            let name = name.try_into().map_err(|_| Error::new(ErrorKind::Request, "a header's name is not valid"))?;
-            // The value may be a secret: only the name is shown (case 76).
-            let mut value: HeaderValue = value.try_into().map_err(|_| {
-                Error::new(ErrorKind::Request, format!("the value of the header `{name}` is not valid"))
-            })?;
-            if matches!(name, AUTHORIZATION | COOKIE | PROXY_AUTHORIZATION) {
-                value.set_sensitive(true);
-            }
+            let (name, value) = defaults::header(name, value, ErrorKind::Request)?;
             request.headers_mut().append(name, value);
             Ok(())
         })
@@ -73,6 +74,24 @@ impl RequestBuilder {
                     request.headers_mut().append(name, value);
                 }
             }
+            Ok(())
+        })
+    }
+
+    /// Sends a user name and a password (RFC 7617).
+    pub fn basic_auth(self, user: impl AsRef<str>, password: Option<&str>) -> Self {
+        self.change(|request| {
+            let value = defaults::basic(user.as_ref(), password, ErrorKind::Request)?;
+            request.headers_mut().insert(AUTHORIZATION, value);
+            Ok(())
+        })
+    }
+
+    /// Sends a token (RFC 6750).
+    pub fn bearer_auth(self, token: impl AsRef<str>) -> Self {
+        self.change(|request| {
+            let value = defaults::bearer(token.as_ref(), ErrorKind::Request)?;
+            request.headers_mut().insert(AUTHORIZATION, value);
             Ok(())
         })
     }
@@ -98,7 +117,7 @@ impl RequestBuilder {
         })
     }
 
-    /// Sends a body as it comes. It cannot be sent twice, so that a redirect that needs it is not followed.
+    /// Sends a body as it comes. It cannot be sent twice, so that a redirect that needs it again is an error.
     pub fn body_stream<B>(self, body: B) -> Self
     where
         B: Body<Data = Bytes> + Send + 'static,
@@ -129,7 +148,13 @@ impl RequestBuilder {
 
     /// Sets how long this request may take from its beginning to the end of its body; `None`: for ever.
     pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
-        self.timeout = timeout.into();
+        self.options.timeout = timeout.into();
+        self
+    }
+
+    /// Sets which redirects this request follows.
+    pub fn redirects(mut self, policy: RedirectPolicy) -> Self {
+        self.options.redirects = Some(policy);
         self
     }
 
@@ -175,12 +200,14 @@ impl RequestBuilder {
         self.set(|settings| settings.stale_while_revalidate(window))
     }
 
-    /// The request as it would be sent.
+    /// The request with the session's default headers in it. What depends on the hop (cookies of the session's jar,
+    /// `Accept-Encoding`) is added when it is sent.
     ///
     /// # Errors
     /// [`ErrorKind::Request`] where the URL, a header, the query or the body is not valid.
     pub fn build(self) -> Result<Request<RequestBody>> {
         let mut request = self.request?;
+        self.session.inner.defaults.complete(&mut request);
         if let Some(settings) = self.settings {
             request.extensions_mut().insert(settings);
         }
@@ -196,8 +223,8 @@ impl RequestBuilder {
     /// [`Transport`](ErrorKind::Transport), [`Timeout`](ErrorKind::Timeout), [`Redirect`](ErrorKind::Redirect), and
     /// [`Closed`](ErrorKind::Closed) after the session was closed.
     pub async fn send(self) -> Result<Response> {
-        let (session, timeout) = (self.session.clone(), self.timeout);
-        session.send(self.build()?, timeout).await
+        let (session, options) = (self.session.clone(), self.options.clone());
+        session.send(self.build()?, options).await
     }
 
     /// What would become of this request at this moment, and why, without sending it:
@@ -239,7 +266,7 @@ impl fmt::Debug for RequestBuilder {
                 out.field("error", error);
             }
         }
-        out.field("timeout", &self.timeout).field("settings", &self.settings).finish_non_exhaustive()
+        out.field("options", &self.options).field("settings", &self.settings).finish_non_exhaustive()
     }
 }
 

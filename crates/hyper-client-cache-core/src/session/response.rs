@@ -1,71 +1,125 @@
-//! What a request comes to.
+//! What a request comes to: its head. Read next: `read`, its body; `described`, what its headers say.
 
 use std::fmt;
+use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 
-use bytes::{Bytes, BytesMut};
-use futures_core::Stream;
-use http::{HeaderMap, StatusCode, Uri, Version};
-use http_body_util::{BodyExt, BodyStream};
-use serde::de::DeserializeOwned;
+use http::response::Parts;
+use http::{HeaderMap, Method, StatusCode, Uri, Version};
 
+use super::read::Content;
 use super::request::without_query;
 use super::{CachedSession, Hop, ResponseBody};
 use crate::error::{Error, ErrorKind, Result};
+use crate::layer::CacheBody;
 use crate::policy::{CacheInfo, Reason};
 use crate::storage::CacheKey;
 
 /// A response, from the origin or from the cache. Its body streams.
 ///
 /// A response that is being stored is stored once its body has been read to the end; one that is dropped earlier is not.
+///
+/// [`bytes`](Self::bytes), [`text`](Self::text) and [`json`](Self::json) can be called as often as wanted, in any order:
+/// the first reads the body, which is kept with the response from then on.
+/// [`chunk`](Self::chunk) and the streams keep nothing, and are for bodies that shall not be in memory as a whole.
 pub struct Response {
-    inner: http::Response<ResponseBody>,
-    url: Uri,
+    pub(super) head: Parts,
+    pub(super) content: Mutex<Content>,
+    request: Sent,
     history: Vec<Hop>,
     session: CachedSession,
 }
 
+/// What is kept of the request that got the response.
+pub(super) struct Sent {
+    pub(super) method: Method,
+    pub(super) url: Uri,
+    pub(super) headers: HeaderMap,
+}
+
 impl Response {
-    pub(super) const fn new(
-        inner: http::Response<ResponseBody>,
-        url: Uri,
+    pub(super) fn new(
+        response: http::Response<CacheBody>,
+        request: Sent,
         history: Vec<Hop>,
         session: CachedSession,
     ) -> Self {
-        Self { inner, url, history, session }
+        let (head, body) = response.into_parts();
+        Self { head, content: Content::unread(ResponseBody::new(body)), request, history, session }
     }
 
     pub(super) fn with_deadline(mut self, deadline: tokio::time::Instant) -> Self {
         // What is served because the time ran out has none left to be read in.
         let is_late = self.cache_info().is_some_and(|info| info.reason == Reason::StaleIfError);
         if !is_late {
-            self.inner.body_mut().set_deadline(deadline);
+            self.content_mut().set_deadline(deadline);
         }
         self
     }
 
     /// The status.
     #[must_use]
-    pub fn status(&self) -> StatusCode {
-        self.inner.status()
+    pub const fn status(&self) -> StatusCode {
+        self.head.status
     }
 
     /// The HTTP version over which the response came, or had come when it was stored.
     #[must_use]
-    pub fn version(&self) -> Version {
-        self.inner.version()
+    pub const fn version(&self) -> Version {
+        self.head.version
     }
 
     /// The header lines.
     #[must_use]
-    pub fn headers(&self) -> &HeaderMap {
-        self.inner.headers()
+    pub const fn headers(&self) -> &HeaderMap {
+        &self.head.headers
     }
 
     /// The URL that answered: after redirects, the last.
     #[must_use]
     pub const fn url(&self) -> &Uri {
-        &self.url
+        &self.request.url
+    }
+
+    /// The method of the request that was answered: after a redirect, of the last.
+    #[must_use]
+    pub const fn method(&self) -> &Method {
+        &self.request.method
+    }
+
+    /// The headers of the request that was answered, without what is added for the hop alone (cookies of the session's
+    /// jar, `Accept-Encoding`).
+    #[must_use]
+    pub const fn request_headers(&self) -> &HeaderMap {
+        &self.request.headers
+    }
+
+    /// Whether the status is a success, 200 to 299.
+    #[must_use]
+    pub fn is_success(&self) -> bool {
+        self.head.status.is_success()
+    }
+
+    /// The response, or an error where its status is one, 400 to 599.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Status`], which names status, method and URL.
+    pub fn error_for_status(self) -> Result<Self> {
+        self.error_for_status_ref()?;
+        Ok(self)
+    }
+
+    /// As [`error_for_status`](Self::error_for_status), without taking the response.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn error_for_status_ref(&self) -> Result<&Self> {
+        let status = self.head.status;
+        if status.is_client_error() || status.is_server_error() {
+            let url = without_query(&self.request.url);
+            return Err(Error::new(ErrorKind::Status, format!("{status} for {} {url}", self.request.method)));
+        }
+        Ok(self)
     }
 
     /// The redirects that led here, oldest first.
@@ -77,7 +131,7 @@ impl Response {
     /// What the cache did for this response, and why.
     #[must_use]
     pub fn cache_info(&self) -> Option<&CacheInfo> {
-        self.inner.extensions().get()
+        self.head.extensions.get()
     }
 
     /// Whether this was answered without fetching it in full for this request.
@@ -121,76 +175,6 @@ impl Response {
     pub fn cache_key(&self) -> Option<&CacheKey> {
         self.cache_info()?.key.as_ref()
     }
-
-    /// Waits for the whole body. A body that is stored inline is handed out as it was read, with no copy.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Body`] where it ends early, [`ErrorKind::Timeout`] where the request's time runs out.
-    pub async fn bytes(mut self) -> Result<Bytes> {
-        if let Some(bytes) = self.inner.body_mut().take_inline() {
-            return Ok(bytes);
-        }
-        let mut whole = BytesMut::new();
-        let mut only: Option<Bytes> = None;
-        while let Some(chunk) = self.chunk().await? {
-            // One chunk is handed on; only a second one needs a buffer.
-            match only.take() {
-                None if whole.is_empty() => only = Some(chunk),
-                None => whole.extend_from_slice(&chunk),
-                Some(first) => {
-                    whole.extend_from_slice(&first);
-                    whole.extend_from_slice(&chunk);
-                }
-            }
-        }
-        Ok(only.unwrap_or_else(|| whole.freeze()))
-    }
-
-    /// Waits for the whole body as text in UTF-8; what is not becomes U+FFFD.
-    ///
-    /// # Errors
-    /// As [`bytes`](Self::bytes).
-    pub async fn text(self) -> Result<String> {
-        let bytes = self.bytes().await?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
-    }
-
-    /// Waits for the whole body as JSON.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Decode`] where it is not, else as [`bytes`](Self::bytes).
-    pub async fn json<T: DeserializeOwned>(self) -> Result<T> {
-        let bytes = self.bytes().await?;
-        serde_json::from_slice(&bytes).map_err(|error| Error::new(ErrorKind::Decode, "as JSON").with_source(error))
-    }
-
-    /// Waits for the next bytes of the body; `None` at its end.
-    ///
-    /// # Errors
-    /// As [`bytes`](Self::bytes).
-    pub async fn chunk(&mut self) -> Result<Option<Bytes>> {
-        while let Some(frame) = self.inner.body_mut().frame().await {
-            if let Ok(data) = frame?.into_data() {
-                return Ok(Some(data));
-            }
-        }
-        Ok(None)
-    }
-
-    /// The body as a stream of bytes.
-    pub fn bytes_stream(self) -> impl Stream<Item = Result<Bytes>> + Send {
-        use futures_util::StreamExt;
-        BodyStream::new(self.inner.into_body()).filter_map(async |frame| match frame {
-            Ok(frame) => frame.into_data().ok().map(Ok),
-            Err(error) => Some(Err(error)),
-        })
-    }
-
-    /// The response in the `http` crate's terms; [`CacheInfo`] is in its extensions.
-    #[must_use]
-    pub fn into_http(self) -> http::Response<ResponseBody> {
-        self.inner
-    }
 }
 
 // As little as of a request: a `Set-Cookie` or a `Location` may hold a secret.
@@ -198,7 +182,7 @@ impl fmt::Debug for Response {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Response")
             .field("status", &self.status())
-            .field("url", &without_query(&self.url))
+            .field("url", &without_query(&self.request.url))
             .field("headers", &self.headers().keys().collect::<Vec<_>>())
             .field("cache_info", &self.cache_info())
             .field("redirects", &self.history.len())

@@ -12,10 +12,11 @@ use http::{HeaderValue, Request, Uri};
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// What can be given as a URL: text, or a [`Uri`] that was parsed elsewhere.
+/// What can be given as a URL: text, or a [`Uri`] that was parsed elsewhere. A relative one needs a
+/// [base URL](super::SessionBuilder::base_url).
 pub trait IntoUrl: sealed::Sealed {
     #[doc(hidden)]
-    fn into_url(self) -> Result<Url>;
+    fn into_url(self, base: Option<&url::Url>) -> Result<Url>;
 }
 
 /// A URL as it is sent.
@@ -33,48 +34,56 @@ impl fmt::Debug for Url {
 }
 
 impl IntoUrl for &str {
-    fn into_url(self) -> Result<Url> {
-        parse(self)
+    fn into_url(self, base: Option<&url::Url>) -> Result<Url> {
+        parse(self, base)
     }
 }
 
 impl IntoUrl for &String {
-    fn into_url(self) -> Result<Url> {
-        parse(self)
+    fn into_url(self, base: Option<&url::Url>) -> Result<Url> {
+        parse(self, base)
     }
 }
 
 impl IntoUrl for String {
-    fn into_url(self) -> Result<Url> {
-        parse(&self)
+    fn into_url(self, base: Option<&url::Url>) -> Result<Url> {
+        parse(&self, base)
     }
 }
 
 impl IntoUrl for Uri {
-    fn into_url(self) -> Result<Url> {
-        (&self).into_url()
+    fn into_url(self, base: Option<&url::Url>) -> Result<Url> {
+        (&self).into_url(base)
     }
 }
 
 impl IntoUrl for &Uri {
-    fn into_url(self) -> Result<Url> {
+    fn into_url(self, base: Option<&url::Url>) -> Result<Url> {
         let is_plain = matches!(self.scheme_str(), Some("http" | "https"))
             && self.authority().is_some_and(|authority| !authority.as_str().contains('@'));
-        if is_plain { Ok(Url { uri: self.clone(), authorization: None }) } else { parse(&self.to_string()) }
+        if is_plain { Ok(Url { uri: self.clone(), authorization: None }) } else { parse(&self.to_string(), base) }
     }
 }
 
-/// Moves user information from the URL of a request to its headers: it is a credential like any other there, and no part
-/// of what is sent as the URL (case 36).
-pub(super) fn without_user_information<B>(mut request: Request<B>) -> Result<Request<B>> {
-    if request.uri().authority().is_some_and(|authority| authority.as_str().contains('@')) {
-        let url = request.uri().into_url()?;
-        *request.uri_mut() = url.uri;
-        if let Some(credentials) = url.authorization {
-            request.headers_mut().entry(AUTHORIZATION).or_insert(credentials);
-        }
+/// Makes the URL of a request that was made elsewhere one that can be sent: resolves it against `base`, and moves user
+/// information to the headers, where it is a credential like any other (case 36).
+pub(super) fn made_sendable<B>(mut request: Request<B>, base: Option<&url::Url>) -> Result<Request<B>> {
+    let url = request.uri().into_url(base)?;
+    *request.uri_mut() = url.uri;
+    if let Some(credentials) = url.authorization {
+        request.headers_mut().entry(AUTHORIZATION).or_insert(credentials);
     }
     Ok(request)
+}
+
+/// The URL that relative ones are resolved against.
+pub(super) fn base(text: &str) -> Result<url::Url> {
+    let impossible = |why| Error::new(ErrorKind::Config, format!("`base_url` {why}"));
+    let url = url::Url::parse(text).map_err(|_| impossible("is no URL; give one like `https://host/path/`"))?;
+    match url.scheme() {
+        "http" | "https" => Ok(url),
+        _ => Err(impossible("begins with neither `http://` nor `https://`")),
+    }
 }
 
 mod sealed {
@@ -94,12 +103,21 @@ pub(super) fn resolve(base: &Uri, location: &[u8]) -> Result<Url> {
     from_whatwg(target)
 }
 
-fn parse(text: &str) -> Result<Url> {
+fn parse(text: &str, base: Option<&url::Url>) -> Result<Url> {
     if is_as_sent(text) {
         let uri = text.parse().map_err(|_| invalid("the URL"))?;
         return Ok(Url { uri, authorization: None });
     }
-    from_whatwg(url::Url::parse(text).map_err(|error| invalid("the URL").with_source(error))?)
+    match url::Url::options().base_url(base).parse(text) {
+        Ok(url) => from_whatwg(url),
+        Err(url::ParseError::RelativeUrlWithoutBase) => {
+            // What follows the path may be a secret, and so may what stands before an `@`.
+            let shown = text.split(['?', '#']).next().filter(|path| !path.contains('@')).unwrap_or_default();
+            let problem = format!("the URL `{shown}` is relative and the session has no `base_url`");
+            Err(Error::new(ErrorKind::Request, problem))
+        }
+        Err(error) => Err(invalid("the URL").with_source(error)),
+    }
 }
 
 fn from_whatwg(mut url: url::Url) -> Result<Url> {
@@ -159,7 +177,7 @@ mod tests {
     use super::*;
 
     fn sent(text: &str) -> String {
-        parse(text).unwrap().uri.to_string()
+        parse(text, None).unwrap().uri.to_string()
     }
 
     #[test]
@@ -192,7 +210,7 @@ mod tests {
     /// Case 36: user information becomes a header and is gone from the URL.
     #[test]
     fn user_information_becomes_a_header() {
-        let url = parse("http://user:p%40ss@host/a").unwrap();
+        let url = parse("http://user:p%40ss@host/a", None).unwrap();
         assert_eq!(url.uri.to_string(), "http://host/a");
         let value = url.authorization.unwrap();
         assert_eq!(value.as_bytes(), b"Basic dXNlcjpwQHNz");
@@ -211,10 +229,30 @@ mod tests {
             "javascript:canary",
             "http://[::canary/",
         ] {
-            let error = parse(text).unwrap_err();
+            let error = parse(text, None).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Request);
             assert!(!format!("{error} {error:?}").contains("canary"), "{text}");
         }
+    }
+
+    #[test]
+    fn a_relative_url_needs_a_base_and_says_so() {
+        let base = base("https://u:word@host/api/v1/").unwrap();
+        for (text, target) in [
+            ("items?q=1", "https://host/api/v1/items?q=1"),
+            ("/items", "https://host/items"),
+            ("", "https://host/api/v1/"),
+            ("?q", "https://host/api/v1/?q"),
+            ("//other/x", "https://other/x"),
+            ("http://other/x", "http://other/x"),
+        ] {
+            let url = parse(text, Some(&base)).unwrap();
+            assert_eq!(url.uri.to_string(), target);
+            assert_eq!(url.authorization.is_some(), !target.contains("other"), "{text}");
+        }
+        let error = parse("/items?canary", None).unwrap_err().to_string();
+        assert!(error.contains("`/items`") && error.contains("`base_url`") && !error.contains("canary"), "{error}");
+        assert!(!parse("u:canary@host/", None).unwrap_err().to_string().contains("canary"));
     }
 
     #[test]

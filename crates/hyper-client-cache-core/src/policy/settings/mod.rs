@@ -32,7 +32,7 @@ pub use self::rules::{Rules, UrlRule};
 pub use self::secret::Secret;
 pub use self::window::StaleWindow;
 use crate::error::{Error, ErrorKind, Result};
-use crate::key::Separation;
+use crate::key::{Partition, Separation};
 
 /// How long past its freshness a response with a validator is kept, so that it can be revalidated: seven days.
 const RETAIN_STALE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -128,6 +128,8 @@ pub struct Settings {
     /// The key for the hash that stands in for credentials. Default: a fixed constant, so that entries survive a
     /// restart; a cache that others can read should be given a secret.
     pub secret: Secret,
+    /// What keeps the entries of a session apart that no request shows: whom it trusts, and its cookie jar.
+    pub(crate) apart: Option<Partition>,
 }
 
 impl Settings {
@@ -159,7 +161,12 @@ impl Settings {
     /// How callers are told apart: by their credentials unless the cache is shared, whose responses say it themselves.
     #[must_use]
     pub fn separation(&self) -> Separation<'_> {
-        Separation { secret: self.secret.as_bytes(), by_hand: self.partition.as_deref(), by_credentials: !self.shared }
+        Separation {
+            secret: self.secret.as_bytes(),
+            by_hand: self.partition.as_deref(),
+            by_credentials: !self.shared,
+            apart: self.apart.as_ref(),
+        }
     }
 
     /// Checks that the settings are possible.
@@ -230,6 +237,7 @@ impl Default for Settings {
             retain_stale: RETAIN_STALE,
             partition: None,
             secret: Secret::default(),
+            apart: None,
         }
     }
 }

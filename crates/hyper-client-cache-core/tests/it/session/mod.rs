@@ -3,6 +3,7 @@
 mod basics;
 mod bodies;
 mod cancel;
+mod client;
 mod coalescing;
 mod credentials;
 mod explain;
