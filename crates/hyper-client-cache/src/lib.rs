@@ -29,11 +29,14 @@
 //! - [`cache`] and [`storage`]: the traits of backends, and the ones in memory.
 #![cfg_attr(feature = "mongo", doc = "- [`mongo`]: the MongoDB backend.")]
 #![cfg_attr(feature = "redis", doc = "- [`redis`]: the Redis backend.")]
+#![cfg_attr(feature = "dynamodb", doc = "- [`dynamodb`]: the DynamoDB backend.")]
 #![cfg_attr(feature = "sqlite", doc = "- [`sqlite`]: the SQLite backend.")]
 #![cfg_attr(feature = "fs", doc = "- [`fs`]: the file backend.")]
 
 pub use hyper_client_cache_core::{BoxError, CachedSession, Error, ErrorKind, Result};
 pub use hyper_client_cache_core::{cache, clock, error, key, layer, policy, session, storage, transport};
+#[cfg(feature = "dynamodb")]
+pub use hyper_client_cache_dynamodb as dynamodb;
 #[cfg(feature = "fs")]
 pub use hyper_client_cache_fs as fs;
 #[cfg(feature = "mongo")]

@@ -11,6 +11,7 @@ const DRIVERS: &[&str] = &["sqlx", "fred", "mongodb", "aws-sdk-dynamodb"];
 
 /// The driver of each backend, which it may pull, and what of the client the driver needs itself.
 const OWN_DRIVER: &[(&str, &[&str])] = &[
+    ("hyper-client-cache-dynamodb", &["aws-sdk-dynamodb", "hyper", "hyper-util", "hyper-rustls", "rustls"]),
     ("hyper-client-cache-mongo", &["mongodb", "rustls"]),
     ("hyper-client-cache-redis", &["fred", "rustls"]),
     ("hyper-client-cache-sqlite", &["sqlx"]),

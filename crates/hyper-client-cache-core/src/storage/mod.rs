@@ -48,7 +48,8 @@ use crate::error::Result;
 ///   and costs what the dead entries cost, not what the store holds.
 /// - **S7** Namespaces do not see each other; [`clear`](Self::clear) empties only its own.
 /// - **S8** [`keys`](Self::keys) yields each live key exactly once while nothing changes, in constant memory.
-/// - **S9** Empty bodies, NUL bytes, a body of 1 MiB and a key of 128 characters all work.
+/// - **S9** Empty bodies, NUL bytes, a body of 1 MiB (or of as much as
+///   [`max_entry_len`](StorageInfo::max_entry_len) leaves it) and a key of 128 characters all work.
 /// - **S10** Over the limit: [`ErrorKind::TooLarge`](crate::ErrorKind::TooLarge), and what was stored before is
 ///   untouched.
 /// - **S11** [`close`](Self::close) is idempotent; afterwards each call is

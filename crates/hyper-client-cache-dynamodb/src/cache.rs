@@ -1,0 +1,296 @@
+//! The cache that a session is given: three kinds of items in one table.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use aws_sdk_dynamodb::types::AttributeValue;
+use futures_core::stream::BoxStream;
+use hyper_client_cache_core::Result;
+use hyper_client_cache_core::cache::{Cache, GuardedCache, Record, Stored, codec, parts};
+use hyper_client_cache_core::storage::{CacheKey, Guard, Storage, StorageStats};
+
+use crate::batch::{Change, Place};
+use crate::config::{DynamoDbConfig, Protection};
+use crate::error;
+use crate::item::{Item, Kind};
+use crate::schema;
+use crate::storage::DynamoDbStorage;
+use crate::table::Table;
+
+/// A cache in a table of DynamoDB. Cheap to clone; clones are handles on the same thing.
+///
+/// The table may be used by any number of processes at once. See the [crate's documentation](crate) for what is set how,
+/// what is atomic and what it costs.
+#[derive(Clone)]
+pub struct DynamoDbCache(Arc<Inner>);
+
+struct Inner {
+    table: Arc<Table>,
+    cache: Front,
+}
+
+enum Front {
+    Guarded(GuardedCache<Storages>),
+    Bare(Storages),
+}
+
+impl DynamoDbCache {
+    /// Options for the table of this name.
+    pub fn builder(table: impl Into<String>) -> DynamoDbConfig {
+        DynamoDbConfig::new(table)
+    }
+
+    /// The guard before the table, for its counters and its state; `None` where there is none.
+    #[must_use]
+    pub fn guard(&self) -> Option<&Guard> {
+        match &self.0.cache {
+            Front::Guarded(guarded) => Some(guarded.guard()),
+            Front::Bare(_) => None,
+        }
+    }
+
+    pub(crate) fn from_config(config: &DynamoDbConfig) -> error::Result<Self> {
+        let table = Arc::new(Table::new(config)?);
+        let storages = Storages::new(&table);
+        let cache = match &config.guard {
+            Protection::Default => Front::Guarded(GuardedCache::new(storages)),
+            Protection::Guard(guard) => Front::Guarded(GuardedCache::with_guard(storages, guard)),
+            Protection::None => Front::Bare(storages),
+        };
+        Ok(Self(Arc::new(Inner { table, cache })))
+    }
+
+    pub(crate) async fn prepare(&self) -> error::Result<()> {
+        schema::prepare(&self.0.table).await
+    }
+
+    fn cache(&self) -> &dyn Cache {
+        match &self.0.cache {
+            Front::Guarded(guarded) => guarded,
+            Front::Bare(storages) => storages,
+        }
+    }
+}
+
+impl fmt::Debug for DynamoDbCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let guarded = matches!(self.0.cache, Front::Guarded(_));
+        f.debug_struct("DynamoDbCache").field("table", &self.0.table).field("guarded", &guarded).finish()
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl Cache for DynamoDbCache {
+    fn responses(&self) -> &dyn Storage {
+        self.cache().responses()
+    }
+
+    fn redirects(&self) -> &dyn Storage {
+        self.cache().redirects()
+    }
+
+    fn bodies(&self) -> Option<&dyn Storage> {
+        self.cache().bodies()
+    }
+
+    async fn get(&self, key: &CacheKey) -> Result<Option<Stored>> {
+        self.cache().get(key).await
+    }
+
+    async fn put(&self, key: &CacheKey, stored: Stored, replaced: Option<&Stored>) -> Result<()> {
+        self.cache().put(key, stored, replaced).await
+    }
+
+    async fn refresh(&self, key: &CacheKey, stored: Stored) -> Result<bool> {
+        self.cache().refresh(key, stored).await
+    }
+
+    async fn delete(&self, key: &CacheKey) -> Result<bool> {
+        self.cache().delete(key).await
+    }
+
+    async fn delete_many(&self, keys: &[CacheKey]) -> Result<u64> {
+        self.cache().delete_many(keys).await
+    }
+
+    async fn delete_parts(&self, record: &Record) -> Result<()> {
+        self.cache().delete_parts(record).await
+    }
+
+    async fn delete_expired(&self, now: SystemTime) -> Result<u64> {
+        self.cache().delete_expired(now).await
+    }
+
+    fn records(&self) -> BoxStream<'_, Result<(CacheKey, Stored)>> {
+        self.cache().records()
+    }
+
+    async fn clear(&self) -> Result<()> {
+        self.cache().clear().await
+    }
+
+    fn stats(&self) -> StorageStats {
+        self.cache().stats()
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.cache().close().await
+    }
+}
+
+/// The storages themselves, and what DynamoDB does in fewer round trips than the provided methods.
+#[derive(Debug)]
+struct Storages {
+    table: Arc<Table>,
+    responses: DynamoDbStorage,
+    redirects: DynamoDbStorage,
+    bodies: DynamoDbStorage,
+}
+
+#[async_trait]
+impl Cache for Storages {
+    fn responses(&self) -> &dyn Storage {
+        &self.responses
+    }
+
+    fn redirects(&self) -> &dyn Storage {
+        &self.redirects
+    }
+
+    fn bodies(&self) -> Option<&dyn Storage> {
+        Some(&self.bodies)
+    }
+
+    /// One round trip: response and redirect of a key lie side by side.
+    async fn get(&self, key: &CacheKey) -> Result<Option<Stored>> {
+        self.look_up(key).await
+    }
+
+    /// One round trip, and one more where the parts of a replaced body must go.
+    async fn put(&self, key: &CacheKey, stored: Stored, replaced: Option<&Stored>) -> Result<()> {
+        self.store(key, stored, replaced).await
+    }
+
+    async fn delete(&self, key: &CacheKey) -> Result<bool> {
+        Ok(self.remove(std::slice::from_ref(key)).await? > 0)
+    }
+
+    async fn delete_many(&self, keys: &[CacheKey]) -> Result<u64> {
+        self.remove(keys).await
+    }
+
+    async fn delete_parts(&self, record: &Record) -> Result<()> {
+        Ok(self.table.write_batch(deletions_of_parts(record)).await?)
+    }
+
+    /// One scan for all three storages.
+    async fn clear(&self) -> Result<()> {
+        Ok(self.table.clear(&Kind::ALL).await?)
+    }
+}
+
+impl Storages {
+    fn new(table: &Arc<Table>) -> Self {
+        let storage = |kind| DynamoDbStorage::new(Arc::clone(table), kind);
+        Self {
+            table: Arc::clone(table),
+            responses: storage(Kind::Response),
+            redirects: storage(Kind::Redirect),
+            bodies: storage(Kind::Part),
+        }
+    }
+
+    const fn storage(&self, kind: Kind) -> &DynamoDbStorage {
+        match kind {
+            Kind::Response => &self.responses,
+            Kind::Redirect => &self.redirects,
+            Kind::Part => &self.bodies,
+        }
+    }
+
+    async fn look_up(&self, key: &CacheKey) -> Result<Option<Stored>> {
+        let table = &self.table;
+        let request = table
+            .client
+            .query()
+            .table_name(&table.name)
+            .key_condition_expression("#key = :key")
+            .expression_attribute_names("#key", &table.attributes.key)
+            .expression_attribute_values(":key", AttributeValue::S(key.to_string()))
+            .consistent_read(table.consistent_read);
+        let found = table.call("Query", || request.clone().send()).await?.items.unwrap_or_default();
+        let mut redirect = None;
+        for item in found {
+            match table.attributes.place(&item) {
+                Some((Kind::Response, _)) => {
+                    if let Some(stored) = self.responses.live(key, item).await.and_then(codec::decode) {
+                        return Ok(Some(stored));
+                    }
+                }
+                Some((Kind::Redirect, _)) => redirect = Some(item),
+                _ => {}
+            }
+        }
+        match redirect {
+            Some(item) => Ok(self.redirects.live(key, item).await.and_then(codec::decode)),
+            None => Ok(None),
+        }
+    }
+
+    async fn store(&self, key: &CacheKey, stored: Stored, replaced: Option<&Stored>) -> Result<()> {
+        let is_redirect = stored.record.is_redirect();
+        let parts = stored.record.parts_id().map(str::to_owned);
+        let entry = codec::encode(stored)?;
+        let (kind, other) =
+            if is_redirect { (Kind::Redirect, Kind::Response) } else { (Kind::Response, Kind::Redirect) };
+        // A response hides a redirect of its key, so a redirect cannot leave one there, whatever the caller knows.
+        if is_redirect || replaced.is_some_and(|old| old.record.is_redirect()) {
+            self.table.write_batch([Change::Put(kind, *key, entry), Change::Delete(other, *key)]).await?;
+        } else {
+            self.storage(kind).write(key, entry).await?;
+        }
+        if let Some(old) = replaced
+            && old.record.parts_id() != parts.as_deref()
+        {
+            self.table.write_batch(deletions_of_parts(&old.record)).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes what is there under these keys with its parts, and says under how many something was alive.
+    async fn remove(&self, keys: &[CacheKey]) -> Result<u64> {
+        let table = &self.table;
+        table.check_open()?;
+        let places = keys.iter().flat_map(|key| [(Kind::Response, *key), (Kind::Redirect, *key)]);
+        let attributes = [table.attributes.head.as_str(), table.attributes.retain_until.as_str()];
+        // Consistent: what was just written must go, too.
+        let found = table.read_batch(places, &attributes, true).await?;
+        let now = table.now();
+        let live: HashSet<CacheKey> =
+            found.iter().filter(|(_, item)| !table.attributes.is_dead(item, now)).map(|((_, key), _)| *key).collect();
+        let mut changes = Vec::with_capacity(found.len());
+        for (place, item) in found {
+            changes.extend(self.deletions(place, item));
+        }
+        table.write_batch(changes).await?;
+        Ok(live.len() as u64)
+    }
+
+    fn deletions(&self, (kind, key): Place, mut item: Item) -> Vec<Change> {
+        let mut changes = vec![Change::Delete(kind, key)];
+        // Bytes that are no head of ours name no parts.
+        if let Some(stored) = self.table.attributes.read_head(&mut item).ok().and_then(codec::decode) {
+            changes.extend(deletions_of_parts(&stored.record));
+        }
+        changes
+    }
+}
+
+fn deletions_of_parts(record: &Record) -> Vec<Change> {
+    let keys = parts::keys_of(record).unwrap_or_default();
+    keys.into_iter().map(|key| Change::Delete(Kind::Part, key)).collect()
+}
