@@ -51,7 +51,7 @@ impl Harness for DynamoDb {
 
     async fn damage(&self, namespace: &str, key: &CacheKey, damage: Damage) -> bool {
         let table = self.tables.name(namespace);
-        let Some((mut head, mut body)) = support::stored(&table, "response", key).await else { return false };
+        let Some((mut head, mut body)) = support::item(&table, "response", key).await else { return false };
         let done = damage.apply_split(&mut head, &mut body);
         support::replace(&table, "response", key, head, body).await;
         done

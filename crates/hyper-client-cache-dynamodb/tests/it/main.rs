@@ -10,4 +10,5 @@
 )] // a test fails by panicking
 
 mod contract;
+mod round_trips;
 mod support;

@@ -3,18 +3,24 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+use http::{HeaderValue, Method, StatusCode, header};
+use hyper_client_cache_core::cache::{BodyPlace, Freshness, LifetimeSource, Record, ResponseRecord, Stored};
+use hyper_client_cache_core::clock::Clock;
 use hyper_client_cache_core::storage::CacheKey;
 use hyper_client_cache_dynamodb::aws_sdk_dynamodb::Client;
 use hyper_client_cache_dynamodb::aws_sdk_dynamodb::config::interceptors::{
-    AfterDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextRef,
+    AfterDeserializationInterceptorContextRef, BeforeDeserializationInterceptorContextRef,
+    BeforeSerializationInterceptorContextMut, BeforeTransmitInterceptorContextRef,
 };
 use hyper_client_cache_dynamodb::aws_sdk_dynamodb::config::{
     BehaviorVersion, Builder, ConfigBag, Credentials, Intercept, Region, RuntimeComponents,
 };
 use hyper_client_cache_dynamodb::aws_sdk_dynamodb::error::BoxError;
-use hyper_client_cache_dynamodb::aws_sdk_dynamodb::operation::query::QueryOutput;
+use hyper_client_cache_dynamodb::aws_sdk_dynamodb::operation::put_item::{PutItemInput, PutItemOutput};
+use hyper_client_cache_dynamodb::aws_sdk_dynamodb::operation::query::{QueryInput, QueryOutput};
 use hyper_client_cache_dynamodb::aws_sdk_dynamodb::operation::scan::ScanOutput;
-use hyper_client_cache_dynamodb::aws_sdk_dynamodb::types::AttributeValue;
+use hyper_client_cache_dynamodb::aws_sdk_dynamodb::operation::update_item::{UpdateItemInput, UpdateItemOutput};
+use hyper_client_cache_dynamodb::aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
 use hyper_client_cache_dynamodb::{DynamoDbAttributes, DynamoDbCache, DynamoDbConfig};
 use hyper_client_cache_testkit::ManualClock;
 
@@ -31,6 +37,27 @@ pub fn url() -> String {
 
 pub fn key(number: u64) -> CacheKey {
     CacheKey::new(&format!("key-{number:08}")).unwrap()
+}
+
+/// A response that is found under `name`, with a short body.
+pub fn response(clock: &ManualClock, name: CacheKey) -> Stored {
+    stored(clock, name, StatusCode::OK)
+}
+
+/// A redirect that is found under `name`.
+pub fn redirect(clock: &ManualClock, name: CacheKey) -> Stored {
+    stored(clock, name, StatusCode::FOUND)
+}
+
+fn stored(clock: &ManualClock, name: CacheKey, status: StatusCode) -> Stored {
+    let body = bytes::Bytes::from(format!("body of {name}"));
+    let freshness = Freshness::new(clock.now(), Some(std::time::Duration::from_secs(60)), LifetimeSource::Session);
+    let mut record = ResponseRecord::new(name, Method::GET, "http://host/path", status, freshness);
+    if status == StatusCode::FOUND {
+        record.headers.push((header::LOCATION, HeaderValue::from_static("/elsewhere")));
+    }
+    record.body = BodyPlace::Inline { len: body.len() as u64 };
+    Stored::new(Record::Response(record), body, None)
 }
 
 /// Tables that no other test has, and that go with the value; the calls made through it are counted.
@@ -97,7 +124,7 @@ pub async fn bare() -> Client {
 }
 
 /// Head and body of an item, if it is there.
-pub async fn stored(table: &str, kind: &str, key: &CacheKey) -> Option<(Vec<u8>, Vec<u8>)> {
+pub async fn item(table: &str, kind: &str, key: &CacheKey) -> Option<(Vec<u8>, Vec<u8>)> {
     let names = DynamoDbAttributes::default();
     let request = bare().await.get_item().table_name(table).key(&names.key, AttributeValue::S(key.to_string()));
     let item = request.key(&names.kind, AttributeValue::S(kind.to_owned())).send().await.unwrap().item?;
@@ -128,7 +155,9 @@ pub struct Calls(Arc<Mutex<Counts>>);
 #[derive(Debug, Default)]
 struct Counts {
     sent: BTreeMap<String, u64>,
+    received: u64,
     scanned: u64,
+    units: f64,
 }
 
 impl Calls {
@@ -140,11 +169,57 @@ impl Calls {
     pub fn scanned(&self) -> u64 {
         self.0.lock().unwrap().scanned
     }
+
+    /// How many bytes came in the bodies of answers.
+    pub fn received(&self) -> u64 {
+        self.0.lock().unwrap().received
+    }
+
+    /// The units charged since this was last asked, of reads and writes that say so.
+    pub fn take_units(&self) -> f64 {
+        std::mem::take(&mut self.0.lock().unwrap().units)
+    }
+}
+
+/// Sets what every input has: that the answer shall say what it costs.
+macro_rules! ask_for_units {
+    ($input:expr, $($kind:ty),*) => {
+        $(if let Some(input) = $input.downcast_mut::<$kind>() {
+            input.return_consumed_capacity = Some(ReturnConsumedCapacity::Total);
+        })*
+    };
+}
+
+macro_rules! units_of {
+    ($output:expr, $($kind:ty),*) => {
+        [$($output.downcast_ref::<$kind>().and_then(|output| output.consumed_capacity()?.capacity_units)),*]
+    };
 }
 
 impl Intercept for Calls {
     fn name(&self) -> &'static str {
         "Calls"
+    }
+
+    fn modify_before_serialization(
+        &self,
+        context: &mut BeforeSerializationInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        ask_for_units!(context.input_mut(), PutItemInput, UpdateItemInput, QueryInput);
+        Ok(())
+    }
+
+    fn read_before_deserialization(
+        &self,
+        context: &BeforeDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let len = context.response().body().bytes().map_or(0, <[u8]>::len);
+        self.0.lock().unwrap().received += len as u64;
+        Ok(())
     }
 
     fn read_before_transmit(
@@ -168,7 +243,10 @@ impl Intercept for Calls {
         let Ok(output) = context.output_or_error() else { return Ok(()) };
         let query = output.downcast_ref::<QueryOutput>().map(|output| output.scanned_count);
         let scanned = query.or_else(|| output.downcast_ref::<ScanOutput>().map(|output| output.scanned_count));
-        self.0.lock().unwrap().scanned += u64::try_from(scanned.unwrap_or_default()).unwrap();
+        let units = units_of!(output, PutItemOutput, UpdateItemOutput, QueryOutput);
+        let mut counts = self.0.lock().unwrap();
+        counts.scanned += u64::try_from(scanned.unwrap_or_default()).unwrap();
+        counts.units += units.into_iter().flatten().sum::<f64>();
         Ok(())
     }
 }
