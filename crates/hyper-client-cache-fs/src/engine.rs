@@ -20,6 +20,7 @@ use crate::layout::{Id, Store};
 use crate::pool::Pool;
 use crate::scan::{self, Progress, Seen};
 use crate::sys::to_micros;
+use crate::turns::{Turn, Turns};
 use crate::uses::Uses;
 
 /// The most bytes that head and body of one entry can have: 64 MiB. Larger bodies are kept in parts.
@@ -30,6 +31,7 @@ pub(crate) struct Engine {
     pub(crate) shared: Arc<Shared>,
     reads: Arc<Pool>,
     changes: Arc<Pool>,
+    turns: Turns,
 }
 
 /// What threads share.
@@ -63,7 +65,7 @@ impl Engine {
         let pool = || Pool::new(config.threads);
         let (reads, changes) = (pool(), pool());
         let shared = changes.run(move || Shared::open(config, path)).await??;
-        Ok(Self { shared: Arc::new(shared), reads, changes })
+        Ok(Self { shared: Arc::new(shared), reads, changes, turns: Turns::new() })
     }
 
     /// Runs what only reads on a thread.
@@ -80,16 +82,40 @@ impl Engine {
         result
     }
 
-    /// Runs what changes something on a thread.
+    /// Runs what changes these entries on a thread, after what was asked for before.
     pub(crate) async fn change<T: Send + 'static>(
         &self,
+        ids: impl IntoIterator<Item = Id>,
+        work: impl FnOnce(&Shared) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.shared.check_open()?;
+        self.change_in_turn(self.turns.take(ids).await, work).await
+    }
+
+    /// Runs what changes everything on a thread.
+    pub(crate) async fn change_all<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Shared) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.shared.check_open()?;
+        self.change_in_turn(self.turns.take_all().await, work).await
+    }
+
+    async fn change_in_turn<T: Send + 'static>(
+        &self,
+        turn: Turn,
         work: impl FnOnce(&Shared) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         self.shared.check_open()?;
         self.shared.check_writable()?;
         scan::start_if_due(&self.shared);
         let shared = Arc::clone(&self.shared);
-        self.changes.run(move || shared.note_outcome(work(&shared))).await?
+        let work = move || {
+            let result = shared.note_outcome(work(&shared));
+            drop(turn);
+            result
+        };
+        self.changes.run(work).await?
     }
 
     /// Waits until what lies in the directory has been looked at once.

@@ -119,6 +119,11 @@ impl Id {
         ((self.high >> 48) & 0xFFF) as u16
     }
 
+    /// A number that spreads names evenly.
+    pub(crate) const fn number(self) -> usize {
+        (self.low & 0xFFFF_FFFF) as usize
+    }
+
     pub(crate) fn name(self) -> Text<30> {
         Text::new(format_args!("{:015x}{:015x}", self.high & HALF, self.low))
     }

@@ -21,6 +21,9 @@ use crate::ops;
 /// How many entries a listing looks at before it hands some out.
 const PAGE: usize = 256;
 
+/// How many entries are changed in one piece of work, so that others get their turn.
+const BATCH: usize = 1024;
+
 /// One of the three storages of an [`FsCache`](crate::FsCache): a folder.
 ///
 /// Clones are handles on the same folder. The three storages of a cache share a directory, a bound and threads; closing
@@ -104,17 +107,17 @@ impl Storage for FsStorage {
         self.engine.shared.check_open()?;
         self.check_len(&entry)?;
         let (store, key) = (self.store, *key);
-        Ok(self.engine.change(move |shared| ops::write(shared, store, &key, &entry)).await?)
+        Ok(self.engine.change([Id::new(store, &key)], move |shared| ops::write(shared, store, &key, &entry)).await?)
     }
 
     async fn delete(&self, key: &CacheKey) -> Result<bool> {
         let (store, key) = (self.store, *key);
-        Ok(self.engine.change(move |shared| ops::delete(shared, store, &key)).await?)
+        Ok(self.engine.change([Id::new(store, &key)], move |shared| ops::delete(shared, store, &key)).await?)
     }
 
     async fn clear(&self) -> Result<()> {
         let store = self.store;
-        Ok(self.engine.change(move |shared| ops::clear(shared, store)).await?)
+        Ok(self.engine.change_all(move |shared| ops::clear(shared, store)).await?)
     }
 
     fn keys(&self) -> BoxStream<'_, Result<CacheKey>> {
@@ -126,7 +129,7 @@ impl Storage for FsStorage {
         self.engine.shared.check_writable()?;
         self.engine.loaded().await?;
         let store = self.store;
-        Ok(self.engine.change(move |shared| ops::delete_expired(shared, store, now)).await?)
+        Ok(self.engine.change([], move |shared| ops::delete_expired(shared, store, now)).await?)
     }
 
     async fn contains(&self, key: &CacheKey) -> Result<bool> {
@@ -145,17 +148,34 @@ impl Storage for FsStorage {
             self.check_len(entry)?;
         }
         let store = self.store;
-        let write =
-            move |shared: &Shared| entries.iter().try_for_each(|(key, entry)| ops::write(shared, store, key, entry));
-        Ok(self.engine.change(write).await?)
+        let mut entries = entries.into_iter();
+        loop {
+            let batch: Vec<_> = entries.by_ref().take(BATCH).collect();
+            if batch.is_empty() {
+                return Ok(());
+            }
+            let ids: Vec<_> = batch.iter().map(|(key, _)| Id::new(store, key)).collect();
+            let write =
+                move |shared: &Shared| batch.iter().try_for_each(|(key, entry)| ops::write(shared, store, key, entry));
+            self.engine.change(ids, write).await?;
+        }
     }
 
     async fn delete_many(&self, keys: &[CacheKey]) -> Result<u64> {
-        let (store, keys) = (self.store, keys.to_vec());
-        let delete = move |shared: &Shared| {
-            keys.iter().try_fold(0_u64, |sum, key| Ok(sum.saturating_add(u64::from(ops::delete(shared, store, key)?))))
-        };
-        Ok(self.engine.change(delete).await?)
+        self.engine.shared.check_open()?;
+        let store = self.store;
+        let mut deleted: u64 = 0;
+        for batch in keys.chunks(BATCH) {
+            let batch = batch.to_vec();
+            let ids: Vec<_> = batch.iter().map(|key| Id::new(store, key)).collect();
+            let delete = move |shared: &Shared| {
+                batch
+                    .iter()
+                    .try_fold(0_u64, |sum, key| Ok(sum.saturating_add(u64::from(ops::delete(shared, store, key)?))))
+            };
+            deleted = deleted.saturating_add(self.engine.change(ids, delete).await?);
+        }
+        Ok(deleted)
     }
 
     /// The file is written anew with its body: head and body of an entry are in one file, so that a hit opens one.
@@ -163,7 +183,7 @@ impl Storage for FsStorage {
         self.engine.shared.check_open()?;
         self.check_len(&entry)?;
         let (store, key) = (self.store, *key);
-        Ok(self.engine.change(move |shared| ops::refresh(shared, store, &key, &entry)).await?)
+        Ok(self.engine.change([Id::new(store, &key)], move |shared| ops::refresh(shared, store, &key, &entry)).await?)
     }
 
     fn entries(&self) -> BoxStream<'_, Result<(CacheKey, Entry)>> {

@@ -156,10 +156,9 @@ async fn the_bound_holds_and_the_counts_agree() {
         for task in tasks {
             task.await.unwrap();
         }
-        assert!(room(&path) <= limit, "{} of {limit}", room(&path));
+        assert!((limit / 3..=limit).contains(&room(&path)), "{} of {limit}", room(&path));
         for storage in [cache.responses(), cache.redirects()] {
             let all: Vec<_> = storage.entries().try_collect().await.unwrap();
-            assert!(!all.is_empty());
             assert_eq!(storage.size().await.unwrap(), all.len() as u64);
             assert_eq!(storage.bytes().await.unwrap(), all.iter().map(|(_, entry)| entry.len()).sum::<u64>());
         }

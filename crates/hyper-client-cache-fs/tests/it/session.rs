@@ -146,3 +146,21 @@ async fn a_cut_body_leaves_nothing() {
     tokio::time::sleep(Duration::from_millis(1)).await;
     assert_eq!(cache.responses().size().await.unwrap(), 0);
 }
+
+/// Case 239: a write that was given up does not come after the deletion that followed it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_that_was_given_up_does_not_undo_a_deletion() {
+    use futures_util::FutureExt;
+    use hyper_client_cache_core::storage::Entry;
+
+    let cache = FsCache::builder("x").use_temp(true).open().await.unwrap();
+    let key = crate::support::key(1);
+    for _ in 0..200 {
+        let write = cache.responses().write(&key, Entry::new("head", vec![b'x'; 100_000]));
+        drop(write.now_or_never());
+        cache.responses().delete(&key).await.unwrap();
+        assert_eq!(cache.responses().read(&key).await.unwrap(), None);
+        tokio::task::yield_now().await;
+        assert_eq!(cache.responses().read(&key).await.unwrap(), None);
+    }
+}
