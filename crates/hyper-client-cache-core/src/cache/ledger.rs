@@ -18,12 +18,13 @@ mod action;
 mod bulk;
 mod heal;
 mod job;
+mod look;
+mod under_way;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
@@ -31,10 +32,11 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
 
+use self::action::Action;
 pub use self::action::Replaced;
-use self::action::{Action, united};
 use self::heal::Doubts;
 use self::job::{Job, RETRIES};
+pub(crate) use self::under_way::{Busy, Room};
 use super::record::Record;
 use super::stats::{CacheStats, Counters};
 use super::{Cache, Stored};
@@ -51,9 +53,6 @@ const MAX_TOMBSTONES: usize = 4096;
 /// How long an invalidation waits for a store without a [deadline](crate::storage::StorageInfo::deadline) of its own
 /// before the response goes on; the deletion itself goes on too.
 const INVALIDATION_PATIENCE: Duration = Duration::from_secs(1);
-
-/// How long a look-up waits for such a store before it is a miss. Generous: it is for stores that hang.
-const LOOKUP_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The knowledge about one cache that its users in this process share.
 pub struct Ledger {
@@ -143,59 +142,6 @@ impl Ledger {
     #[must_use]
     pub fn stats(&self) -> CacheStats {
         self.counters.read(self.cache.stats())
-    }
-
-    /// What is stored under `key`, or is about to be.
-    ///
-    /// # Errors
-    /// The storage's own.
-    pub async fn lookup(&self, key: &CacheKey) -> Result<Option<Stored>> {
-        if self.waiting.load(Ordering::Acquire) != 0 {
-            let waiting = self.lock().actions.get(key).map(|waiting| waiting.action.clone());
-            match waiting {
-                Some(Action::Put { stored, alone: true, .. }) => return Ok(Some(stored)),
-                Some(Action::Put { stored, .. } | Action::Refresh { stored, .. }) => {
-                    return Ok(Some(self.with_older_names(key, stored).await));
-                }
-                Some(Action::Delete) => return Ok(None),
-                None => {}
-            }
-        }
-        self.get(key).await
-    }
-
-    /// Asks the cache, and waits for it no longer than it is worth.
-    async fn get(&self, key: &CacheKey) -> Result<Option<Stored>> {
-        let mut get = self.cache.get(key);
-        if self.deadline.is_some() || tokio::runtime::Handle::try_current().is_err() {
-            return get.await;
-        }
-        // What answers at once needs no timer.
-        if let Poll::Ready(found) = poll_fn(|cx| Poll::Ready(get.as_mut().poll(cx))).await {
-            return found;
-        }
-        match tokio::time::timeout(LOOKUP_PATIENCE, get).await {
-            Ok(found) => found,
-            Err(_) => Err(Error::new(ErrorKind::Unavailable, "the store did not answer in time").transient()),
-        }
-    }
-
-    /// How long who invalidates waits for the store.
-    pub(crate) fn patience(&self) -> Duration {
-        self.deadline.unwrap_or(INVALIDATION_PATIENCE)
-    }
-
-    /// An index or group that waits for the store names only what is new: what the store names besides is to be found,
-    /// and invalidated, too.
-    async fn with_older_names(&self, key: &CacheKey, stored: Stored) -> Stored {
-        if matches!(*stored.record, Record::Response(_)) {
-            return stored;
-        }
-        let Ok(Some(older)) = self.get(key).await else { return stored };
-        match united(&stored.record, &older.record) {
-            Some(both) => Stored::new(both, stored.body, stored.retain_until),
-            None => stored,
-        }
     }
 
     /// The present generation of the URL with this [group](crate::key::group) key.
@@ -295,37 +241,6 @@ impl Ledger {
             }
             drop(busy);
         });
-    }
-
-    /// Counts as something on its way to the store until dropped.
-    pub(crate) fn busy(self: &Arc<Self>) -> Busy {
-        let mut pending = self.lock();
-        pending.running = pending.running.saturating_add(1);
-        Busy(self.clone())
-    }
-
-    /// Room in memory for `bytes` that wait for the store; `None`, and counted, where too much is waiting.
-    pub(crate) fn room(self: &Arc<Self>, bytes: usize) -> Option<Room> {
-        let mut pending = self.lock();
-        if pending.bytes.saturating_add(bytes) > MAX_WAITING_BYTES {
-            drop(pending);
-            self.counters.store_refused.add();
-            return None;
-        }
-        pending.bytes = pending.bytes.saturating_add(bytes);
-        Some(Room { ledger: self.clone(), bytes })
-    }
-
-    /// Waits until nothing is on its way to the store.
-    pub async fn flush(&self) {
-        loop {
-            let mut quiet = pin!(self.quiet.notified());
-            quiet.as_mut().enable();
-            if self.lock().running == 0 {
-                return;
-            }
-            quiet.await;
-        }
     }
 
     fn act(
@@ -431,31 +346,6 @@ impl Drop for Ledger {
     fn drop(&mut self) {
         let mut ledgers = LEDGERS.lock().unwrap_or_else(PoisonError::into_inner);
         ledgers.retain(|(identity, ledger)| *identity != self.identity || ledger.strong_count() > 0);
-    }
-}
-
-/// Something on its way to the store that [`Ledger::flush`] waits for.
-pub(crate) struct Busy(Arc<Ledger>);
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        let mut pending = self.0.lock();
-        pending.running = pending.running.saturating_sub(1);
-        drop(pending);
-        self.0.quiet.notify_waiters();
-    }
-}
-
-/// Memory that waits for the store, given back when dropped.
-pub(crate) struct Room {
-    ledger: Arc<Ledger>,
-    bytes: usize,
-}
-
-impl Drop for Room {
-    fn drop(&mut self) {
-        let mut pending = self.ledger.lock();
-        pending.bytes = pending.bytes.saturating_sub(self.bytes);
     }
 }
 

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use hyper_client_cache_core::CachedSession;
+use hyper_client_cache_core::cache::GuardedCache;
 use hyper_client_cache_core::policy::Outcome;
+use hyper_client_cache_core::storage::{Guard, GuardStats};
 use hyper_client_cache_testkit::ManualClock;
 use hyper_client_cache_testkit::origin::{Answer, Origin};
 
@@ -126,6 +128,21 @@ async fn a_request_may_be_dropped_at_any_point_over_a_store_that_takes_its_time(
     let clock = ManualClock::new();
     let session = builder(&clock).cache(Yielding::cache(&clock)).build().unwrap();
     sweep(&session, &clock).await;
+}
+
+/// Cases 175 and 176 behind a guard whose calls run on, or do not.
+#[tokio::test]
+async fn a_request_may_be_dropped_at_any_point_over_a_guarded_store() {
+    for detach in [true, false] {
+        // On a machine that has much to do nothing is to time out.
+        let long = Duration::from_secs(60);
+        let guard = Guard::builder().detach(detach).deadline(long).write_deadline(long).build().unwrap();
+        let clock = ManualClock::new();
+        let cache = GuardedCache::with_guard(Yielding::cache(&clock), &guard);
+        let session = builder(&clock).cache(cache).build().unwrap();
+        sweep(&session, &clock).await;
+        assert_eq!((guard.stats(), session.stats().guard), (GuardStats::new(), GuardStats::new()));
+    }
 }
 
 /// Case 176: clearing, deleting, closing.

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper_client_cache_core::CachedSession;
-use hyper_client_cache_core::cache::{Cache, MemoryCache};
+use hyper_client_cache_core::cache::{Cache, GuardedCache, MemoryCache};
+use hyper_client_cache_core::layer::OnCacheError;
 use hyper_client_cache_core::policy::{Mode, Outcome};
+use hyper_client_cache_core::{CachedSession, ErrorKind};
 use hyper_client_cache_testkit::origin::{Answer, Origin, Recorded};
 use hyper_client_cache_testkit::{ManualClock, Op};
 
@@ -233,4 +234,26 @@ fn a_runtime_that_ends_leaves_the_cache_usable() {
         assert_eq!(text(&session, &origin.url("/a")).await.0, Outcome::Hit);
     });
     assert_eq!(session.layer().in_flight(), 0);
+}
+
+/// Case 244: a session says what its guard counted, and shows the store's errors where it is told to.
+#[tokio::test]
+async fn a_session_over_a_guarded_cache_counts_and_shows_faults() {
+    let origin = Origin::scripted().await;
+    origin.on("/a", fresh(Answer::ok("answer")));
+    let clock = ManualClock::new();
+    let (cache, responses, _) = faulty(&clock);
+    let guarded: Arc<dyn Cache> = Arc::new(GuardedCache::new(cache));
+    let session = builder(&clock).shared_cache(guarded.clone()).build().unwrap();
+    let strict = builder(&clock).shared_cache(guarded).on_cache_error(OnCacheError::Fail).build().unwrap();
+    responses.fail_on(Op::Read);
+    assert_eq!(text(&session, &origin.url("/a")).await, (Outcome::Miss, "answer".into()));
+    let stats = session.stats();
+    assert_eq!((stats.lookup_failed, stats.guard.failed, stats.guard.opened), (1, 1, 0));
+    let requests = origin.count();
+    // What is on its way or was just written is in doubt no less: the store is asked, and fails.
+    super::flushed(&session).await;
+    let error = strict.get(origin.url("/a")).send().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Cache);
+    assert_eq!(origin.count(), requests, "the origin was asked");
 }
