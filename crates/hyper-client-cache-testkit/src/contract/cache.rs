@@ -1,24 +1,19 @@
 //! The contract of caches: what needs more than one storage.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
-use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderValue, header};
 use hyper_client_cache_core::ErrorKind;
-use hyper_client_cache_core::cache::{
-    BodyPlace, Cache, Freshness, Group, LifetimeSource, Record, ResponseRecord, Selecting, Stored, Variant, Variants,
-    codec, parts,
-};
+use hyper_client_cache_core::cache::{Group, Record, Selecting, Stored, Variant, Variants, codec};
 use hyper_client_cache_core::clock::Clock;
-use hyper_client_cache_core::storage::{CacheKey, Entry, Storage};
+use hyper_client_cache_core::storage::Entry;
 
 use super::CacheHarness;
 use super::outcome::{Outcome, Verdict, Violation, ensure, ensure_eq};
+use super::records::{changed, is, listed, redirect, response};
 use super::support::{entry, in_secs, key, sorted};
-use crate::ManualClock;
-
-const NO_BODIES: &str = "the cache keeps no parts of bodies";
 
 /// Each kind of record is found as it was put, under its key only.
 pub(super) async fn cache_what_was_put_is_found(harness: &dyn CacheHarness) -> Outcome {
@@ -191,98 +186,6 @@ pub(super) async fn cache_what_cannot_be_decoded_is_a_miss(harness: &dyn CacheHa
     Ok(Verdict::Kept)
 }
 
-/// A large body lies in parts, which are found whole once the head is there, and nothing is found before.
-pub(super) async fn cache_a_large_body_is_found_in_parts(harness: &dyn CacheHarness) -> Outcome {
-    let cache = harness.open().await;
-    let clock = harness.clock();
-    let Some(bodies) = cache.bodies() else { return Ok(Verdict::skipped(NO_BODIES)) };
-    let name = CacheKey::from_digest([7; 32]);
-    let body: Vec<u8> = (0..=u8::MAX).cycle().take(700_001).collect();
-    let stored = split(bodies, &clock, name, &body).await?;
-    ensure!(cache.get(&name).await?.is_none(), "a body is found before its head was written");
-    cache.put(&name, stored.clone(), None).await?;
-    let Some(found) = cache.get(&name).await? else { return Err(Violation::new("the head is not found")) };
-    ensure_eq!(found.record, stored.record, "the head");
-    let keys = part_keys(&found)?;
-    let mut read = Vec::with_capacity(body.len());
-    for part in &keys {
-        let bytes = bodies.read(part).await?.and_then(|entry| parts::bytes_of(part, entry));
-        let Some(bytes) = bytes else { return Err(Violation::new(format!("the part {part} is not there"))) };
-        read.extend_from_slice(&bytes);
-    }
-    ensure!(read == body, "the parts read make another body: {} bytes of {}", read.len(), body.len());
-    // A part that is missing, and one in another's place, are noticed.
-    let [first, second, ..] = keys.as_slice() else { return Err(Violation::new("the body has less than two parts")) };
-    let Some(moved) = bodies.read(first).await? else { return Err(Violation::new("the first part went away")) };
-    bodies.write(second, moved).await?;
-    let wrong = bodies.read(second).await?.and_then(|entry| parts::bytes_of(second, entry));
-    ensure_eq!(wrong, None, "a part in another's place");
-    bodies.delete(second).await?;
-    ensure_eq!(bodies.read(second).await?, None, "a part that was deleted");
-    Ok(Verdict::Kept)
-}
-
-/// Whatever removes or replaces a response removes the parts of its body, and no others.
-pub(super) async fn cache_parts_go_with_their_response(harness: &dyn CacheHarness) -> Outcome {
-    let cache = harness.open().await;
-    let clock = harness.clock();
-    let Some(bodies) = cache.bodies() else { return Ok(Verdict::skipped(NO_BODIES)) };
-    let body = vec![7; 600_000];
-    let (name, other) = (CacheKey::from_digest([1; 32]), CacheKey::from_digest([2; 32]));
-    let unrelated = split(bodies, &clock, other, &body).await?;
-    cache.put(&other, unrelated.clone(), None).await?;
-    for how in ["delete", "delete_many", "put of a response", "put of a redirect", "put of other parts"] {
-        let old = split(bodies, &clock, name, &body).await?;
-        cache.put(&name, old.clone(), None).await?;
-        let mut kept = part_keys(&unrelated)?;
-        match how {
-            "delete" => ensure!(cache.delete(&name).await?, "{how} says that nothing was there"),
-            "delete_many" => ensure_eq!(cache.delete_many(&[name]).await?, 1, "{how}"),
-            "put of a response" => cache.put(&name, response(&clock, name), Some(&old)).await?,
-            "put of a redirect" => cache.put(&name, redirect(&clock, name), Some(&old)).await?,
-            _ => {
-                let new = split(bodies, &clock, name, &body).await?;
-                cache.put(&name, new.clone(), Some(&old)).await?;
-                kept.extend(part_keys(&new)?);
-            }
-        }
-        ensure!(part_list(bodies).await? == sorted(kept), "after {how}, other parts are there than should be");
-        cache.delete(&name).await?;
-    }
-    // A refresh keeps them.
-    let renewed = changed(&unrelated, |response| response.freshness.received_at = in_secs(&clock, 60));
-    ensure!(cache.refresh(&other, renewed).await?, "refresh says that a response in parts is not there");
-    ensure!(part_list(bodies).await? == sorted(part_keys(&unrelated)?), "a refresh changed the parts");
-    Ok(Verdict::Kept)
-}
-
-/// Parts without a head go, but only when they are so old that nobody can be writing the head.
-pub(super) async fn cache_orphaned_parts_are_collected_after_the_grace(harness: &dyn CacheHarness) -> Outcome {
-    let cache = harness.open().await;
-    let clock = harness.clock();
-    let Some(bodies) = cache.bodies() else { return Ok(Verdict::skipped(NO_BODIES)) };
-    let body = vec![7; 300_000];
-    let (orphan, owner) = (CacheKey::from_digest([1; 32]), CacheKey::from_digest([2; 32]));
-    let owned = split(bodies, &clock, owner, &body).await?;
-    cache.put(&owner, owned.clone(), None).await?;
-    // A redirect may have a large body too.
-    let moved = CacheKey::from_digest([3; 32]);
-    let redirected = changed(&split(bodies, &clock, moved, &body).await?, make_redirect);
-    cache.put(&moved, redirected.clone(), None).await?;
-    let abandoned = split(bodies, &clock, orphan, &body).await?;
-    let wanted = sorted(part_keys(&owned)?.into_iter().chain(part_keys(&redirected)?));
-    let all = sorted(wanted.iter().copied().chain(part_keys(&abandoned)?));
-    clock.advance(parts::GRACE);
-    cache.delete_expired(clock.now()).await?;
-    ensure!(part_list(bodies).await? == all, "parts went within the grace");
-    clock.advance(Duration::from_secs(2));
-    cache.delete_expired(clock.now()).await?;
-    ensure!(part_list(bodies).await? == wanted, "after the grace, other parts are there than owned");
-    cache.delete_many(&[owner, moved]).await?;
-    ensure_eq!(part_list(bodies).await?, vec![], "the parts of a response and a redirect that were deleted");
-    Ok(Verdict::Kept)
-}
-
 /// Clearing empties all storages of the cache.
 pub(super) async fn cache_clearing_empties_every_storage(harness: &dyn CacheHarness) -> Outcome {
     let cache = harness.open().await;
@@ -332,80 +235,4 @@ pub(super) async fn cache_after_close_each_call_says_closed(harness: &dyn CacheH
         ensure_eq!(kind, Some(ErrorKind::Closed), "bodies of a closed cache");
     }
     Ok(Verdict::Kept)
-}
-
-fn response(clock: &ManualClock, name: CacheKey) -> Stored {
-    stored(clock, name, StatusCode::OK, header::CONTENT_TYPE, "text/plain")
-}
-
-fn redirect(clock: &ManualClock, name: CacheKey) -> Stored {
-    stored(clock, name, StatusCode::FOUND, header::LOCATION, "/elsewhere")
-}
-
-fn stored(clock: &ManualClock, name: CacheKey, status: StatusCode, field: HeaderName, value: &'static str) -> Stored {
-    let body = Bytes::from(format!("body of {name}"));
-    let mut record = ResponseRecord::new(name, Method::GET, "http://host/path?query", status, freshness(clock.now()));
-    record.headers.push((field, HeaderValue::from_static(value)));
-    record.selecting.push(Selecting::new("accept", vec![b"*/*".to_vec(), Vec::new()]));
-    record.body = BodyPlace::Inline { len: body.len() as u64 };
-    Stored::new(Record::Response(record), body, None)
-}
-
-fn make_redirect(response: &mut ResponseRecord) {
-    response.status = StatusCode::FOUND;
-    response.headers.push((header::LOCATION, HeaderValue::from_static("/elsewhere")));
-}
-
-fn freshness(now: SystemTime) -> Freshness {
-    Freshness::new(now, Some(Duration::from_secs(60)), LifetimeSource::Session)
-}
-
-/// The same with something else in its record.
-fn changed(stored: &Stored, change: impl FnOnce(&mut ResponseRecord)) -> Stored {
-    let mut record = Record::clone(&stored.record);
-    if let Record::Response(response) = &mut record {
-        change(response);
-    }
-    Stored::new(record, stored.body.clone(), stored.retain_until)
-}
-
-fn is(found: &Option<Stored>, expected: &Stored) -> bool {
-    found.as_ref().is_some_and(|found| found.record == expected.record && found.body == expected.body)
-}
-
-async fn listed(cache: &dyn Cache) -> Result<Vec<CacheKey>, Violation> {
-    let entries: Vec<_> = cache.records().try_collect().await?;
-    Ok(sorted(entries.into_iter().map(|(name, _)| name)))
-}
-
-/// Writes the parts of a body and returns its head, which is not written yet.
-async fn split(bodies: &dyn Storage, clock: &ManualClock, name: CacheKey, body: &[u8]) -> Result<Stored, Violation> {
-    let id = parts::new_id(clock.now())?;
-    let part_len = parts::part_len(bodies);
-    let mut count = 0;
-    for bytes in body.chunks(part_len) {
-        let Some(part) = parts::key(&name, &id, count) else { return Err(Violation::new("the key is too long")) };
-        bodies.write(&part, parts::entry(&part, Bytes::copy_from_slice(bytes), None)).await?;
-        count = count.saturating_add(1);
-    }
-    let mut head = response(clock, name);
-    head.body = Bytes::new();
-    Ok(changed(&head, |response| {
-        response.body = BodyPlace::Parts {
-            id,
-            count,
-            part_len: u32::try_from(part_len).unwrap_or(u32::MAX),
-            len: body.len() as u64,
-            checksum: 0,
-            retain_until: None,
-        };
-    }))
-}
-
-fn part_keys(stored: &Stored) -> Result<Vec<CacheKey>, Violation> {
-    parts::keys_of(&stored.record).ok_or_else(|| Violation::new("the record found has no parts"))
-}
-
-async fn part_list(bodies: &dyn Storage) -> Result<Vec<CacheKey>, Violation> {
-    Ok(super::support::listed(bodies).await?)
 }

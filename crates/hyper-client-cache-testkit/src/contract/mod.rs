@@ -8,10 +8,11 @@
 //!
 //! The rules themselves, in files by what they are about: `content` (S1, S2, S9, S10), `atomic` (S3, S12),
 //! `expiry` (S5, S6), `keys` (S4, S7, S8), `lifecycle` (S11, S13, S14), `damage` (S15), `victim` (S3, in a process that is killed), `model` (all of them at once,
-//! at random), `cache` (for [`Cache`](crate::core::cache::Cache)s).
+//! at random), `cache`, `parts` and `looking` (for [`Cache`](crate::core::cache::Cache)s).
 
 mod harness;
 mod outcome;
+mod records;
 mod runner;
 mod suite;
 mod support;
@@ -23,7 +24,9 @@ mod damage;
 mod expiry;
 mod keys;
 mod lifecycle;
+mod looking;
 mod model;
+mod parts;
 mod victim;
 
 pub use self::harness::{CacheHarness, Damage, Harness, Opened};

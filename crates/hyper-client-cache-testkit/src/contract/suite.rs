@@ -4,7 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::runner::Running;
-use super::{CacheHarness, Harness, atomic, cache, content, damage, expiry, keys, lifecycle, model, victim};
+use super::{
+    CacheHarness, Harness, atomic, cache, content, damage, expiry, keys, lifecycle, looking, model, parts, victim,
+};
 
 /// One test of the contract.
 #[derive(Clone, Copy)]
@@ -82,9 +84,13 @@ macro_rules! __cache_tests {
             cache cache cache_deleting_counts_what_was_there,
             cache cache cache_records_are_heads_responses_first,
             cache cache cache_what_cannot_be_decoded_is_a_miss,
-            cache cache cache_a_large_body_is_found_in_parts,
-            cache cache cache_parts_go_with_their_response,
-            cache cache cache_orphaned_parts_are_collected_after_the_grace,
+            cache parts cache_a_large_body_is_found_in_parts,
+            cache parts cache_parts_go_with_their_response,
+            cache parts cache_orphaned_parts_are_collected_after_the_grace,
+            cache looking cache_looking_finds_what_is_meant,
+            cache looking cache_deleting_what_is_meant_leaves_the_rest,
+            cache looking cache_a_body_is_read_whole_or_not_at_all,
+            cache looking cache_a_copy_is_the_same,
             cache cache cache_clearing_empties_every_storage,
             cache cache cache_after_close_each_call_says_closed,
         }
