@@ -164,6 +164,12 @@ impl Response {
         self.cache_info().is_some_and(|info| info.is_stale)
     }
 
+    /// Whether the origin confirmed what was stored, for this request.
+    #[must_use]
+    pub fn revalidated(&self) -> bool {
+        self.cache_info().is_some_and(|info| info.revalidated)
+    }
+
     /// How old the response was when it was served (RFC 9111 section 4.2.3); `None` where nothing is stored.
     #[must_use]
     pub fn age(&self) -> Option<Duration> {

@@ -127,8 +127,10 @@ impl<'a> Request<'a> {
 #[tokio::test]
 async fn each_request_is_explained_counted_and_told_once() {
     let events = Events::default();
-    let _guard = tracing::subscriber::set_default(events.clone());
     let origin = Origin::scripted().await;
+    // Whoever meets the event first, on whichever thread, registers it: that must be over before somebody listens.
+    see(with_settings(Settings::default()).0.get(origin.url("/")).mode(Mode::OnlyIfCached)).await;
+    let _guard = tracing::subscriber::set_default(events.clone());
     let answer = Answer::ok("x").header("cache-control", "max-age=60, stale-while-revalidate=60, stale-if-error=600");
     origin.on("/", answer.etag("\"1\""));
     let (session, clock) = session();
@@ -258,4 +260,56 @@ async fn the_status_field_says_the_same() {
     origin.on("/", Answer::status(503));
     assert_eq!(line(&[]).await, "Ours; hit; ttl=0; detail=stale-if-error");
     assert_eq!(line(&[("cache-control", "no-cache")]).await, "Ours; fwd=request; detail=request-no-cache");
+}
+
+/// Seed 39 and 65, features 125, 162 and 163: what each response says of itself, fresh, stored, past its freshness,
+/// confirmed, stale, and after a redirect.
+#[tokio::test]
+async fn each_response_says_where_it_comes_from() {
+    let origin = Origin::scripted().await;
+    let answer = Answer::ok("x").header("cache-control", "max-age=60, stale-if-error=600").etag("\"1\"");
+    origin.on("/", answer);
+    origin.on("/hop", Answer::redirect(302, "/").header("cache-control", "max-age=60"));
+    let (session, clock) = session();
+    let now = hyper_client_cache_core::clock::Clock::now(&clock);
+    let url = origin.url("/");
+    let send = async |url: &str| session.get(url).send().await.unwrap();
+
+    let fresh = send(&url).await;
+    assert!(!fresh.from_cache() && !fresh.is_expired() && !fresh.is_stale() && !fresh.revalidated());
+    assert_eq!((fresh.created_at(), fresh.expires()), (Some(now), Some(now + MINUTE)));
+    assert!(fresh.history().is_empty() && fresh.cache_key().is_some());
+    let key = fresh.cache_key().copied();
+    fresh.bytes().await.unwrap();
+
+    clock.advance(MINUTE - Duration::from_secs(1));
+    let hit = send(&url).await;
+    assert!(hit.from_cache() && !hit.is_expired() && !hit.is_stale() && !hit.revalidated());
+    assert_eq!(
+        (hit.cache_key().copied(), hit.created_at(), hit.age()),
+        (key, Some(now), Some(MINUTE - Duration::from_secs(1)))
+    );
+    // By now, whereas stale is what it was when it was served.
+    clock.advance(Duration::from_secs(1));
+    assert!(hit.is_expired() && !hit.is_stale());
+
+    let confirmed = send(&url).await;
+    assert!(confirmed.from_cache() && confirmed.revalidated() && !confirmed.is_stale());
+    assert_eq!((confirmed.created_at(), confirmed.expires()), (Some(now + MINUTE), Some(now + 2 * MINUTE)));
+    clock.advance(2 * MINUTE);
+    origin.on("/", Answer::status(503));
+    let stale = send(&url).await;
+    assert!(stale.from_cache() && stale.is_stale() && stale.is_expired() && !stale.revalidated());
+
+    origin.on("/", Answer::ok("y"));
+    let past = session.get(&url).mode(Mode::NoStore).send().await.unwrap();
+    assert!(
+        !past.from_cache() && past.cache_key().is_none() && past.created_at().is_none() && past.expires().is_none()
+    );
+    send(&origin.url("/hop")).await.bytes().await.unwrap();
+    let after = send(&origin.url("/hop")).await;
+    assert_eq!(after.history().len(), 1);
+    let hop = &after.history()[0];
+    assert_eq!((hop.url.to_string(), hop.status.as_u16()), (origin.url("/hop"), 302));
+    assert!(hop.cache_info.as_ref().unwrap().from_cache() && after.from_cache());
 }
