@@ -20,7 +20,13 @@ use crate::ManualClock;
 use crate::reference::{Disk, ReferenceStorage};
 
 /// More than are removed at once.
-const MANY: usize = 150;
+const MANY: u64 = 150;
+
+/// Those of them that are of another host.
+const HALF: u64 = MANY / 2;
+
+/// They and a redirect.
+const ALL: u64 = MANY + 1;
 
 /// Everything that is stored is listed once, with its URL, and what is asked for is what is found.
 pub(super) async fn cache_looking_finds_what_is_meant(harness: &dyn CacheHarness) -> Outcome {
@@ -42,13 +48,13 @@ pub(super) async fn cache_looking_finds_what_is_meant(harness: &dyn CacheHarness
     let late = in_secs(&clock, 60);
     let all = || Filter::new().at(now);
     for (what, filter, count) in [
-        ("all", all(), MANY + 1),
-        ("the fresh", all().fresh(), MANY + 1),
+        ("all", all(), ALL),
+        ("the fresh", all().fresh(), ALL),
         ("those fresh in a minute", all().at(late).fresh(), 0),
-        ("those expired in a minute", all().at(late).expired(), MANY + 1),
-        ("those half a minute old", all().older_than(Duration::from_secs(30)), MANY + 1),
+        ("those expired in a minute", all().at(late).expired(), ALL),
+        ("those half a minute old", all().older_than(Duration::from_secs(30)), ALL),
         ("those older than that", all().older_than(Duration::from_secs(31)), 0),
-        ("a host's", all().host("*.site.com")?, MANY / 2),
+        ("a host's", all().host("*.site.com")?, HALF),
         ("those under a path", all().url_prefix("http://host/1"), 5 + 25),
         ("a glob's", all().url_glob("http://*/1?")?, 10),
         ("a URL's", all().url(url(7)), 1),
@@ -56,12 +62,12 @@ pub(super) async fn cache_looking_finds_what_is_meant(harness: &dyn CacheHarness
         ("those with a status", all().status(StatusCode::OK), MANY),
         ("the first ten", all().limit(10), 10),
     ] {
-        ensure_eq!(cache.count(filter).await?, count as u64, "{what}");
+        ensure_eq!(cache.count(filter).await?, count, "{what}");
     }
     ensure!(cache.has_url(&url(3)).await?, "a URL that is stored is not found");
     ensure!(!cache.has_url("http://old.site.com/dead").await?, "the URL of a dead response is found");
-    ensure_eq!(cache.size().await?, MANY as u64 + 1, "the size");
-    ensure!(cache.bytes().await? > 10 * MANY as u64, "the bytes are fewer than the bodies have");
+    ensure_eq!(cache.size().await?, ALL, "the size");
+    ensure!(cache.bytes().await? > 10_u64.saturating_mul(MANY), "the bytes are fewer than the bodies have");
     let top = cache.top(Filter::new().at(now), SortBy::Url, 2).await?;
     ensure_eq!(shown(&top), vec!["http://api.site.com/1", "http://api.site.com/101"], "the first two by URL");
     let top = cache.top(Filter::new().at(now), SortBy::Largest, 1).await?;
@@ -86,10 +92,14 @@ pub(super) async fn cache_deleting_what_is_meant_leaves_the_rest(harness: &dyn C
     }
     let large = u64::from(cache.bodies().is_some());
     let of_site = Filter::new().host("*.site.com")?.at(clock.now());
-    ensure_eq!(cache.delete_matching(of_site.clone()).await?, MANY as u64 / 2 + 1 + large, "how many were removed");
+    ensure_eq!(
+        cache.delete_matching(of_site.clone()).await?,
+        HALF.saturating_add(1).saturating_add(large),
+        "how many were removed"
+    );
     ensure_eq!(cache.count(of_site).await?, 0, "what was to be removed");
-    ensure_eq!(cache.count(Filter::new().at(clock.now())).await?, MANY as u64 / 2 + 1, "what was to stay");
-    ensure_eq!(cache.size().await?, MANY as u64 / 2 + 1, "the size, an index without variants included");
+    ensure_eq!(cache.count(Filter::new().at(clock.now())).await?, ALL.saturating_sub(HALF), "what was to stay");
+    ensure_eq!(cache.size().await?, ALL.saturating_sub(HALF), "the size, an index without variants included");
     if let Some(bodies) = cache.bodies() {
         ensure_eq!(part_list(bodies).await?, vec![], "the parts of the body that was removed");
     }
@@ -136,7 +146,7 @@ pub(super) async fn cache_a_copy_is_the_same(harness: &dyn CacheHarness) -> Outc
     if let Some(bodies) = cache.bodies() {
         cache.put(&large, split(bodies, &clock, large, &body).await?, None).await?;
     }
-    let all = MANY as u64 + 2 + u64::from(cache.bodies().is_some());
+    let all = ALL.saturating_add(1).saturating_add(u64::from(cache.bodies().is_some()));
     let names = [key("mortal")?, key("hop")?, key("entry-0")?];
     let before = cache_reads(&*cache, &names).await?;
     let copied = cache.copy_to(&other).await?;
@@ -195,7 +205,7 @@ async fn fill(cache: &dyn Cache, clock: &ManualClock) -> Result<(), Violation> {
     Ok(())
 }
 
-fn url(number: usize) -> String {
+fn url(number: u64) -> String {
     match number % 2 {
         0 => format!("http://host/{number}"),
         _ => format!("http://api.site.com/{number}"),
