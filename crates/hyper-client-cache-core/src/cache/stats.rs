@@ -69,6 +69,8 @@ counters! {
     invalidated,
     /// Records removed by hand, through [`CacheExt`](super::CacheExt) or a session's view.
     deleted,
+    /// Functions of the user's that panicked: filters and what changes responses before they are stored.
+    callback_panicked,
     /// Invalidations that the store has not confirmed; the records stay invisible in this process.
     invalidate_failed,
 }

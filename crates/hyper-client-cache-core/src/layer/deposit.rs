@@ -7,6 +7,8 @@ use bytes::Bytes;
 
 use crate::cache::ledger::{Generation, Ledger, Replaced};
 use crate::cache::{BodyPlace, Group, Record, ResponseRecord, Stored, Variants};
+use crate::policy::ResponseFilter;
+use crate::policy::filter::{Decision, Panicked};
 use crate::storage::CacheKey;
 
 /// How much longer than their head's the deadline of parts is at least.
@@ -29,6 +31,8 @@ pub(super) struct Deposit {
     pub(super) group: Option<(CacheKey, CacheKey)>,
     pub(super) max_body_len: Option<u64>,
     pub(super) now: SystemTime,
+    /// Decides once the body is complete, because it wants to see that.
+    pub(super) filter: Option<ResponseFilter>,
 }
 
 impl Deposit {
@@ -45,6 +49,22 @@ impl Deposit {
         let mut record = self.record.clone();
         record.body = BodyPlace::Inline { len: body.len() as u64 };
         Stored::new(Record::Response(record), body, self.retain_until)
+    }
+
+    /// What the filter says about the complete response; `body` where that is in memory.
+    pub(super) fn decide(&self, body: Option<&Bytes>) -> Decision {
+        match &self.filter {
+            Some(filter) => filter.decide(&self.record, body),
+            None => Decision::Now(Ok(true)),
+        }
+    }
+
+    /// Whether it may be stored by what the filter has said.
+    pub(super) fn is_allowed(&self, said: Result<bool, Panicked>) -> bool {
+        said.unwrap_or_else(|Panicked| {
+            self.ledger.counters.callback_panicked.add();
+            false
+        })
     }
 
     /// Stores the record with its body.

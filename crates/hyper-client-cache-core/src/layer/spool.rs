@@ -26,6 +26,7 @@ use super::stream::Shared;
 use super::wakers::Wakers;
 use crate::cache::ledger::{Busy, Ledger, Room};
 use crate::cache::{BodyPlace, parts};
+use crate::policy::filter::Decision;
 use crate::storage::CacheKey;
 
 /// How many parts may be on their way to the store. One more is being put together meanwhile: four in memory.
@@ -275,6 +276,17 @@ impl Task {
     async fn run(mut self) {
         let (finished, busy) = self.write_parts().await;
         let Self { state, deposit, shared, messages, .. } = self;
+        // A filter cannot see a body that is not in memory as a whole.
+        let finished = match finished {
+            Some(place) => {
+                let said = match deposit.decide(None) {
+                    Decision::Now(said) => said,
+                    Decision::Later(said) => said.await,
+                };
+                Some(place).filter(|_| deposit.is_allowed(said))
+            }
+            None => None,
+        };
         let is_stored = finished.is_some_and(|place| (*deposit).parts(place));
         // Only now: whoever comes next finds the record.
         state.land();

@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
+use futures_core::future::BoxFuture;
 use http_body::{Body, Frame, SizeHint};
 
 use super::body::{Upstream, of_origin};
@@ -25,6 +26,7 @@ use super::flight::Landing;
 use super::spool::{PartRead, Spool};
 use super::wakers::Wakers;
 use crate::error::{Error, ErrorKind};
+use crate::policy::filter::{Decision, Panicked};
 
 /// How much of a spooled body stays in memory for readers who are close together.
 const WINDOW: u64 = 512 * 1024;
@@ -57,6 +59,9 @@ enum Keep {
     Whole { limit: u64, deposit: Option<Box<Deposit>>, landing: Option<Landing> },
     /// Parts go to the store.
     Spool(Box<Spool>),
+    /// All is there, and a filter decides whether it is stored; until then the readers do not see the end. `None` while
+    /// one of them asks the filter.
+    Deciding(Option<Box<Deciding>>),
     /// Nothing.
     Nothing,
 }
@@ -126,6 +131,8 @@ impl std::fmt::Debug for Shared {
 enum After {
     Nothing,
     Deposit { deposit: Option<Box<Deposit>>, body: Bytes, landing: Option<Landing> },
+    // Asked outside of the lock, because it is the user's.
+    Decide(Box<Deciding>),
     // Dropped outside of the lock for what their `Drop` does.
     Drop(#[allow(dead_code)] Keep),
 }
@@ -140,14 +147,71 @@ impl After {
                 // Only now: who comes next finds the record.
                 drop(landing);
             }
-            Self::Drop(_) | Self::Nothing => {}
+            Self::Decide(_) | Self::Drop(_) | Self::Nothing => {}
         }
+    }
+}
+
+/// A complete body whose filter has not decided yet.
+struct Deciding {
+    deposit: Box<Deposit>,
+    body: Bytes,
+    landing: Option<Landing>,
+    said: Option<BoxFuture<'static, Result<bool, Panicked>>>,
+}
+
+impl Deciding {
+    /// Asks the filter, then stores the body or not, then lets the readers see its end.
+    fn poll(mut self: Box<Self>, shared: &Shared, cx: &mut Context<'_>) -> Poll<()> {
+        let said = match self.said.take() {
+            Some(said) => Decision::Later(said),
+            None => self.deposit.decide(Some(&self.body)),
+        };
+        let said = match said {
+            Decision::Now(said) => said,
+            Decision::Later(mut said) => match said.as_mut().poll(cx) {
+                Poll::Ready(said) => said,
+                Poll::Pending => {
+                    self.said = Some(said);
+                    shared.lock().keep = Keep::Deciding(Some(self));
+                    return Poll::Pending;
+                }
+            },
+        };
+        self.carry_out(said);
+        let mut core = shared.lock();
+        core.keep = Keep::Nothing;
+        core.outcome = Some(Ok(()));
+        Poll::Ready(())
+    }
+
+    /// Goes on without readers: they have all of the body, and did not wait to be told that it ends.
+    fn finish(mut self: Box<Self>) {
+        let (Some(said), Ok(runtime)) = (self.said.take(), tokio::runtime::Handle::try_current()) else { return };
+        let busy = self.deposit.ledger.busy();
+        runtime.spawn(async move {
+            let said = said.await;
+            self.carry_out(said);
+            drop(busy);
+        });
+    }
+
+    fn carry_out(self: Box<Self>, said: Result<bool, Panicked>) {
+        let Self { deposit, body, landing, .. } = *self;
+        if deposit.is_allowed(said) {
+            deposit.inline(body);
+        }
+        // Only now: who comes next finds the record.
+        drop(landing);
     }
 }
 
 impl Core {
     /// Asks the origin for the next bytes and files them. `Ready` means that something has changed.
     fn drive(&mut self, shared: &Arc<Shared>, cx: &mut Context<'_>) -> Poll<After> {
+        if let Keep::Deciding(deciding) = &mut self.keep {
+            return deciding.take().map_or(Poll::Pending, |deciding| Poll::Ready(After::Decide(deciding)));
+        }
         match self.file(shared) {
             After::Nothing => {}
             after => return Poll::Ready(after),
@@ -226,7 +290,7 @@ impl Core {
                     at = at.saturating_add(chunk.len() as u64);
                 }
             }
-            Keep::Whole { .. } | Keep::Nothing => {}
+            Keep::Whole { .. } | Keep::Deciding(_) | Keep::Nothing => {}
         }
         self.filed = self.end;
         After::Nothing
@@ -238,8 +302,15 @@ impl Core {
 
     fn complete(&mut self) -> After {
         self.upstream = None;
-        self.outcome = Some(Ok(()));
         let keep = std::mem::replace(&mut self.keep, Keep::Nothing);
+        let is_announced = self.announced.is_none_or(|announced| announced == self.end);
+        if let (Keep::Whole { deposit: Some(deposit), .. }, true) = (&keep, is_announced)
+            && deposit.filter.is_some()
+        {
+            self.keep = Keep::Deciding(None);
+        } else {
+            self.outcome = Some(Ok(()));
+        }
         if self.announced.is_some_and(|announced| announced != self.end) {
             return After::Drop(keep);
         }
@@ -250,7 +321,12 @@ impl Core {
                 if deposit.is_some() {
                     self.window.iter().for_each(|chunk| body.extend_from_slice(chunk));
                 }
-                After::Deposit { deposit, body: body.into(), landing }
+                match (deposit, &self.keep) {
+                    (Some(deposit), Keep::Deciding(_)) => {
+                        After::Decide(Box::new(Deciding { deposit, body: body.into(), landing, said: None }))
+                    }
+                    (deposit, _) => After::Deposit { deposit, body: body.into(), landing },
+                }
             }
             Keep::Spool(mut spool) => {
                 spool.finish(self.end);
@@ -261,13 +337,13 @@ impl Core {
                 self.keep = Keep::Spool(spool);
                 After::Nothing
             }
-            Keep::Nothing => After::Nothing,
+            Keep::Deciding(_) | Keep::Nothing => After::Nothing,
         }
     }
 
     /// Lets go of what nobody needs in memory any more.
     fn trim(&mut self) {
-        if matches!(self.keep, Keep::Whole { .. }) {
+        if matches!(self.keep, Keep::Whole { .. } | Keep::Deciding(_)) {
             return;
         }
         let slowest = self.readers.iter().map(|(_, offset)| *offset).min().unwrap_or(self.end);
@@ -361,6 +437,16 @@ impl Reader {
             drop(core);
             match progress {
                 Poll::Pending => return Poll::Pending,
+                Poll::Ready(After::Decide(deciding)) => {
+                    if deciding.poll(&shared, &mut Context::from_waker(&everybody)).is_pending() {
+                        // What has come in the meantime is given all the same; only the end waits.
+                        if shared.lock().at(self.offset).is_none() {
+                            return Poll::Pending;
+                        }
+                        continue;
+                    }
+                    wakers.wake_others(self.id);
+                }
                 Poll::Ready(after) => {
                     after.run();
                     wakers.wake_others(self.id);
@@ -421,7 +507,11 @@ impl Drop for Reader {
                 None
             }
         };
-        drop(given_up);
+        if let Some((_, Keep::Deciding(Some(deciding)))) = given_up {
+            deciding.finish();
+        } else {
+            drop(given_up);
+        }
         self.shared.wakers.forget(self.id);
         // Whoever is left may have to poll the origin now.
         self.shared.wakers.wake_all();

@@ -36,6 +36,8 @@
 
 pub mod settings;
 
+pub(crate) mod filter;
+
 pub(crate) mod plan;
 
 pub(crate) mod judge;
@@ -66,6 +68,7 @@ mod testing;
 
 pub use self::admit::{Admission, Admit, Terms, admit};
 pub use self::directives::{RequestDirectives, ResponseDirectives};
+pub use self::filter::{BeforeStore, RequestFilter, RequestView, ResponseFilter, ResponseView};
 pub use self::invalidate::targets as invalidation_targets;
 pub use self::judge::{Judgement, judge, serve_on_error};
 pub use self::outcome::{CacheInfo, Outcome, Storing};

@@ -68,6 +68,10 @@ pub enum Reason {
     Setting,
     /// The URL rule that matches says [`ExpireAfter::DoNotStore`](super::ExpireAfter::DoNotStore).
     Rule,
+    /// A filter of the user's says no.
+    Filter,
+    /// A function of the user's panicked.
+    CallbackPanicked,
     /// The cache is not used for the time being.
     Disabled,
     /// Everything is revalidated before it is served.
@@ -164,6 +168,8 @@ impl Reason {
             Self::Mode => "mode",
             Self::Setting => "setting",
             Self::Rule => "rule",
+            Self::Filter => "filter",
+            Self::CallbackPanicked => "callback-panicked",
             Self::Disabled => "disabled",
             Self::SettingAlwaysRevalidate => "setting-always-revalidate",
             Self::SettingOffline => "setting-offline",

@@ -15,7 +15,7 @@ use crate::cache::{Cache, MemoryCache};
 use crate::clock::{Clock, system_clock};
 use crate::error::{Error, ErrorKind, Result};
 use crate::layer::{CacheLayer, OnCacheError};
-use crate::policy::{CacheControl, ExpireAfter, Mode, Settings, StaleWindow, UrlRule};
+use crate::policy::{BeforeStore, RequestFilter, ResponseFilter, CacheControl, ExpireAfter, Mode, Settings, StaleWindow, UrlRule};
 use crate::transport::{Given, Outbound, Transport, TransportBuilder};
 
 /// Options of a [`CachedSession`]. Each has a default; [`build`](Self::build) says what is impossible.
@@ -132,6 +132,25 @@ impl SessionBuilder {
     /// and 504.
     pub fn error_codes(mut self, codes: impl IntoIterator<Item = StatusCode>) -> Self {
         self.settings = self.settings.error_codes(codes);
+        self
+    }
+
+    /// Sets which responses are stored and which stored ones are used; see [`Settings::filter_write`] and
+    /// [`Settings::filter_read`]. Default: all that may be.
+    pub fn filter(mut self, filter: ResponseFilter) -> Self {
+        self.settings = self.settings.filter(filter);
+        self
+    }
+
+    /// Sets which requests use the cache; the others go past it. Default: all that may.
+    pub fn filter_request(mut self, filter: RequestFilter) -> Self {
+        self.settings = self.settings.filter_request(filter);
+        self
+    }
+
+    /// Changes the header lines that are stored with responses; see [`BeforeStore`]. Default: nothing.
+    pub fn before_store(mut self, change: BeforeStore) -> Self {
+        self.settings = self.settings.before_store(change);
         self
     }
 

@@ -31,6 +31,7 @@ pub use self::request::RequestSettings;
 pub use self::rules::{Rules, UrlRule};
 pub use self::secret::Secret;
 pub use self::window::StaleWindow;
+use super::filter::{BeforeStore, RequestFilter, ResponseFilter};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{Partition, Separation};
 
@@ -87,6 +88,15 @@ pub struct Settings {
     /// entry's head once more; at most one does for every so long as is given here, or for half the lifetime where that
     /// is shorter. What headers say is not renewed. Default: `None`, no.
     pub sliding: Option<Duration>,
+    /// Which requests use the cache, of those that could; the others go past it. Default: all.
+    pub filter_request: Option<RequestFilter>,
+    /// Which responses are stored, of those that could be. Default: all.
+    pub filter_write: Option<ResponseFilter>,
+    /// Which stored responses are used, of those that a request selects; for the others the origin is asked in full.
+    /// They stay in the store until another takes their place. Default: all.
+    pub filter_read: Option<ResponseFilter>,
+    /// What changes the header lines that are stored with a response. Default: nothing.
+    pub before_store: Option<BeforeStore>,
     /// What holds for certain URLs, in this order: the first rule that matches counts. Default: none.
     pub rules: Rules,
     /// The methods whose responses are stored. Default: GET and HEAD.
@@ -218,6 +228,10 @@ impl Default for Settings {
             max_ttl: None,
             ttl_jitter: 0.0,
             sliding: None,
+            filter_request: None,
+            filter_write: None,
+            filter_read: None,
+            before_store: None,
             rules: Rules::default(),
             allowed_methods: vec![Method::GET, Method::HEAD],
             allowed_codes: vec![StatusCode::OK],

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 
+use super::super::filter::{BeforeStore, RequestFilter, ResponseFilter};
 use super::{CacheControl, ExpireAfter, Mode, Secret, Settings, StaleWindow, UrlRule};
 
 impl Settings {
@@ -166,6 +167,40 @@ impl Settings {
     pub fn expire_status_after(mut self, status: StatusCode, expire_after: impl Into<ExpireAfter>) -> Self {
         self.status_expire_after.retain(|(other, _)| *other != status);
         self.status_expire_after.push((status, expire_after.into()));
+        self
+    }
+
+    /// Sets [`filter_request`](Self::filter_request).
+    #[must_use]
+    pub fn filter_request(mut self, filter: RequestFilter) -> Self {
+        self.filter_request = Some(filter);
+        self
+    }
+
+    /// Sets both [`filter_write`](Self::filter_write) and [`filter_read`](Self::filter_read).
+    #[must_use]
+    pub fn filter(self, filter: ResponseFilter) -> Self {
+        self.filter_write(filter.clone()).filter_read(filter)
+    }
+
+    /// Sets [`filter_write`](Self::filter_write).
+    #[must_use]
+    pub fn filter_write(mut self, filter: ResponseFilter) -> Self {
+        self.filter_write = Some(filter);
+        self
+    }
+
+    /// Sets [`filter_read`](Self::filter_read).
+    #[must_use]
+    pub fn filter_read(mut self, filter: ResponseFilter) -> Self {
+        self.filter_read = Some(filter);
+        self
+    }
+
+    /// Sets [`before_store`](Self::before_store).
+    #[must_use]
+    pub fn before_store(mut self, change: BeforeStore) -> Self {
+        self.before_store = Some(change);
         self
     }
 }
