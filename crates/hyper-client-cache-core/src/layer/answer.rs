@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, Method, Response, StatusCode, header};
 use http_body::Body;
@@ -17,8 +18,20 @@ use super::stream::Shared;
 use crate::cache::ledger::{Generation, Replaced};
 use crate::cache::{ResponseRecord, Variant, Variants};
 use crate::key;
-use crate::policy::{self, CacheInfo, Judgement, Lookup, Outcome, Reason, Settings, Storing, Terms};
+use crate::policy::filter::{Decision, Panicked};
+use crate::policy::{self, CacheInfo, Judgement, Lookup, Outcome, Reason, ResponseFilter, Settings, Storing, Terms};
 use crate::storage::CacheKey;
+
+/// A response that may be stored.
+pub(super) struct Admitted {
+    pub(super) record: ResponseRecord,
+    retain_until: Option<SystemTime>,
+    pub(super) filter: Option<ResponseFilter>,
+    /// Whether the filter decides only when the body is complete.
+    pub(super) waits: bool,
+    /// The body, where that is known to be empty.
+    pub(super) body: Option<Bytes>,
+}
 
 impl Engine {
     /// Whether the body may be stored as far as its announced length tells.
@@ -34,6 +47,62 @@ impl Engine {
         if over_limit || needs_parts { Err(Reason::TooLarge) } else { Ok(()) }
     }
 
+    /// What is to be stored of a response but for its body.
+    pub(super) fn record(
+        &self,
+        parts: &Parts,
+        response: &Response<Upstream>,
+        ticket: &Ticket,
+        terms: Terms,
+    ) -> Result<Admitted, Reason> {
+        let settings = &ticket.settings;
+        let selecting = selecting(&terms.vary, &parts.headers, settings);
+        let key = if selecting.is_empty() { ticket.primary } else { key::variant(&ticket.primary, &selecting) };
+        let url = key::shown_url(&parts.uri);
+        let mut record = ResponseRecord::new(key, parts.method.clone(), url, response.status(), terms.freshness);
+        record.version = response.version();
+        record.headers = terms.headers;
+        record.selecting = selecting;
+        self.change_record(&mut record, settings)?;
+        // What a filter can be shown of the body by now; one that wants more decides when all of it is there.
+        let body = response.body().is_end_stream().then(Bytes::new);
+        let announced = announced(&parts.method, response.status(), response.headers());
+        let is_long = announced.is_some_and(|len| len > self.inline_limit);
+        let filter = settings.filter_write.clone();
+        let waits = filter.as_ref().is_some_and(|filter| filter.wants_body() && body.is_none() && !is_long);
+        Ok(Admitted { record, retain_until: terms.retain_until, filter, waits, body })
+    }
+
+    /// Lets the user change what is stored.
+    pub(super) fn change_record(&self, record: &mut ResponseRecord, settings: &Settings) -> Result<(), Reason> {
+        let Some(hook) = &settings.before_store else { return Ok(()) };
+        hook.change(record).map_err(|Panicked| {
+            self.ledger.counters.callback_panicked.add();
+            Reason::CallbackPanicked
+        })
+    }
+
+    /// What a filter of the user's says.
+    pub(super) async fn filtered(
+        &self,
+        filter: &ResponseFilter,
+        record: &ResponseRecord,
+        body: Option<&Bytes>,
+    ) -> Result<(), Reason> {
+        let said = match filter.decide(record, body) {
+            Decision::Now(said) => said,
+            Decision::Later(said) => said.await,
+        };
+        match said {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Reason::Filter),
+            Err(Panicked) => {
+                self.ledger.counters.callback_panicked.add();
+                Err(Reason::CallbackPanicked)
+            }
+        }
+    }
+
     /// Hands a response to the caller while it is stored.
     #[allow(clippy::too_many_arguments)] // one call, and each is a thing of its own
     pub(super) fn store(
@@ -41,7 +110,7 @@ impl Engine {
         parts: &Parts,
         response: Response<Upstream>,
         ticket: Ticket,
-        terms: Terms,
+        admitted: Admitted,
         leader: Option<Leader>,
         group: CacheKey,
         generation: Generation,
@@ -49,18 +118,13 @@ impl Engine {
     ) -> Response<CacheBody> {
         let (head, body) = response.into_parts();
         let Ticket { settings, primary, partition, found, .. } = ticket;
-        let selecting = selecting(&terms.vary, &parts.headers, &settings);
-        let key = if selecting.is_empty() { primary } else { key::variant(&primary, &selecting) };
-        let mut record =
-            ResponseRecord::new(key, parts.method.clone(), key::shown_url(&parts.uri), head.status, terms.freshness);
-        record.version = head.version;
-        record.headers = terms.headers;
-        record.selecting = selecting;
+        let Admitted { record, retain_until, filter, waits, .. } = admitted;
+        let key = record.key;
         let index = (key != primary).then(|| {
             let mut index = found.variants().cloned().unwrap_or_else(|| Variants::new(primary, record.url.clone()));
             index.variants.retain(|variant| variant.key != key);
             let mut variant = Variant::new(key, record.selecting.clone());
-            variant.retain_until = terms.retain_until;
+            variant.retain_until = retain_until;
             index.variants.push(variant);
             index
         });
@@ -68,7 +132,7 @@ impl Engine {
             ledger: self.ledger.clone(),
             key,
             record: record.clone(),
-            retain_until: terms.retain_until,
+            retain_until,
             replaced: match key == primary && found.asked {
                 true => Replaced::Known(found.at_primary, found.changes),
                 // Looked up when it is replaced: nobody waits for that.
@@ -80,6 +144,7 @@ impl Engine {
             group: partition.map(|_| (group, primary)),
             max_body_len: settings.max_body_len,
             now,
+            filter: filter.filter(|_| waits),
         };
         let info = CacheInfo::new(Outcome::Miss, found.reason).with_key(key).with_storing(Storing::Yes);
         let info = info.with_freshness(&record, now);

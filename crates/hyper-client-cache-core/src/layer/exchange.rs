@@ -9,6 +9,7 @@ use http_body::Body;
 use tokio::time::{Instant, timeout_at};
 
 use super::Engine;
+use super::answer::Admitted;
 use super::body::CacheBody;
 use super::flight::{Leader, Role, Verdict};
 use super::lookup::{Asked, Care, Found, selecting, selects};
@@ -242,8 +243,14 @@ where
             Admission::Store(terms) => engine.fits(&parts.method, &response, &ticket.settings).map(|()| terms),
             Admission::Refuse(reason) => Err(reason),
         };
-        return Ok(match terms {
-            Ok(terms) => engine.store(&parts, response, ticket, *terms, leader, group, generation, received_at),
+        let mut admitted = terms.and_then(|terms| engine.record(&parts, &response, &ticket, *terms));
+        if let Ok(Admitted { record, filter: Some(filter), waits: false, body, .. }) = &admitted
+            && let Err(reason) = Box::pin(engine.filtered(filter, record, body.as_ref())).await
+        {
+            admitted = Err(reason);
+        }
+        return Ok(match admitted {
+            Ok(admitted) => engine.store(&parts, response, ticket, admitted, leader, group, generation, received_at),
             Err(reason) => engine.hand_on(&parts, response, ticket, reason, leader),
         });
     }
@@ -297,7 +304,8 @@ impl Engine {
     ) -> Result<Stored, Reason> {
         let Some(record) = stored.record.as_response() else { return Err(Reason::RecordMismatch) };
         match policy::merge(record, exchange) {
-            Merge::Refreshed { record, retain_until, .. } => {
+            Merge::Refreshed { mut record, retain_until, .. } => {
+                self.change_record(&mut record, exchange.settings)?;
                 let fresh = Stored::new(Record::Response(record), stored.body.clone(), retain_until);
                 if exchange.lookup.write {
                     self.store_head(found, fresh.clone(), exchange.settings, generation);

@@ -3,10 +3,10 @@
 use http::{HeaderMap, HeaderName, Method, Request, Uri};
 
 use super::Engine;
-use crate::cache::{Record, Selecting, Stored, Variants};
+use crate::cache::{BodyPlace, Record, Selecting, Stored, Variants};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{self, Partition};
-use crate::policy::{self, Judgement, Lookup, Reason, Settings};
+use crate::policy::{self, Judgement, Lookup, Reason, ResponseFilter, Settings};
 use crate::storage::CacheKey;
 
 /// What a look-up needs to see of a request: its head, and the settings it goes by. (A reference to the whole would ask
@@ -107,7 +107,22 @@ impl Engine {
         let changes = self.ledger.changes(&primary);
         let found = self.find_at(request, primary, lookup).await;
         let selected_changes = if found.variants().is_some() { found.selected_changes } else { changes };
-        Found { changes, selected_changes, ..found }
+        let found = Found { changes, selected_changes, ..found };
+        match &request.settings.filter_read {
+            None => found,
+            Some(filter) => Box::pin(self.only_if(filter, found)).await,
+        }
+    }
+
+    /// What was found, without what the filter does not let be used.
+    async fn only_if(&self, filter: &ResponseFilter, found: Found) -> Found {
+        let Some(stored) = &found.selected else { return found };
+        let Some(record) = stored.record.as_response() else { return found };
+        let body = matches!(record.body, BodyPlace::Inline { .. }).then_some(&stored.body);
+        match self.filtered(filter, record, body).await {
+            Ok(()) => found,
+            Err(reason) => Found { selected: None, judgement: Judgement::Unusable(reason), reason, ..found },
+        }
     }
 
     async fn find_at(&self, request: Asked<'_>, primary: CacheKey, lookup: &Lookup) -> Found {

@@ -12,7 +12,8 @@ use super::Engine;
 use super::lookup::{Asked, Found};
 use crate::cache::Stored;
 use crate::key::{self, Partition};
-use crate::policy::{self, Effective, Judgement, Lookup, Outcome, Plan, Reason, Settings};
+use crate::policy::filter::Panicked;
+use crate::policy::{self, Effective, Judgement, Lookup, Outcome, Plan, Reason, RequestView, Settings};
 use crate::storage::CacheKey;
 
 /// A request that does not use the cache.
@@ -58,11 +59,27 @@ impl Engine {
         let effective = Effective::of(settings, &of_request, uri);
         let reason = match policy::plan(request.method(), uri, headers, settings, &effective) {
             _ if self.disabled.load(Ordering::Acquire) > 0 => Reason::Disabled,
-            Plan::Lookup(lookup) if request.body().is_end_stream() => return Ok(lookup),
-            Plan::Lookup(_) => Reason::RequestBody,
+            Plan::Lookup(lookup) => match self.refuses(request, settings) {
+                None if request.body().is_end_stream() => return Ok(lookup),
+                None => Reason::RequestBody,
+                Some(reason) => reason,
+            },
             Plan::Bypass(reason) => reason,
         };
         Err(Past { reason, offline: policy::forbids_origin(headers, &effective), read_only: effective.read_only })
+    }
+
+    /// Why the user's filter keeps a request from using the cache.
+    fn refuses<B>(&self, request: &Request<B>, settings: &Settings) -> Option<Reason> {
+        let view = RequestView::new(request.method(), request.uri(), request.headers());
+        match settings.filter_request.as_ref()?.decide(view) {
+            Ok(true) => None,
+            Ok(false) => Some(Reason::Filter),
+            Err(Panicked) => {
+                self.ledger.counters.callback_panicked.add();
+                Some(Reason::CallbackPanicked)
+            }
+        }
     }
 
     /// What is the request's key, what is stored under it, and may that be served?

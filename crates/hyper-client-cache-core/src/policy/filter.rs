@@ -76,7 +76,10 @@ impl<'a> ResponseView<'a> {
 // As little as of a response: a header or the query may be a secret.
 impl fmt::Debug for ResponseView<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResponseView").field("method", self.method()).field("status", &self.status()).finish_non_exhaustive()
+        f.debug_struct("ResponseView")
+            .field("method", self.method())
+            .field("status", &self.status())
+            .finish_non_exhaustive()
     }
 }
 

@@ -15,7 +15,9 @@ use crate::cache::{Cache, MemoryCache};
 use crate::clock::{Clock, system_clock};
 use crate::error::{Error, ErrorKind, Result};
 use crate::layer::{CacheLayer, OnCacheError};
-use crate::policy::{BeforeStore, RequestFilter, ResponseFilter, CacheControl, ExpireAfter, Mode, Settings, StaleWindow, UrlRule};
+use crate::policy::{
+    BeforeStore, CacheControl, ExpireAfter, Mode, RequestFilter, ResponseFilter, Settings, StaleWindow, UrlRule,
+};
 use crate::transport::{Given, Outbound, Transport, TransportBuilder};
 
 /// Options of a [`CachedSession`]. Each has a default; [`build`](Self::build) says what is impossible.

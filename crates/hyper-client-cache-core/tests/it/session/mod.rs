@@ -8,6 +8,7 @@ mod coalescing;
 mod credentials;
 mod explain;
 mod explained;
+mod filters;
 mod herds;
 mod http;
 mod hygiene;
