@@ -6,6 +6,7 @@ mod deadline;
 mod detached;
 mod engine;
 mod lifecycle;
+mod log;
 mod room;
 
 use hyper_client_cache_core::storage::{Guard, GuardBuilder, GuardedStorage, MemoryStorage};
