@@ -62,6 +62,10 @@ impl DynamoDbError {
             }
             SdkError::ServiceError(error) => {
                 let status = error.raw().status().as_u16();
+                if status < 300 && error.err().code().is_none() {
+                    // Somebody else's answer, from a proxy or a portal.
+                    return Self::Unreadable { operation };
+                }
                 Self::of_code(operation, table, error.err().code(), error.err().message(), status)
             }
             SdkError::ConstructionFailure(_) => Self::Setting(format!(

@@ -10,5 +10,8 @@
 )] // a test fails by panicking
 
 mod contract;
+mod faults;
 mod round_trips;
+mod sessions;
 mod support;
+mod table;
