@@ -16,7 +16,7 @@ use super::lookup::Asked;
 use crate::cache::{Cache, CacheExt, CacheStats, CachedResponse, Contents, Copied, Filter, Record, SortBy, Stored};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key;
-use crate::policy::{Effective, Lookup, RequestSettings};
+use crate::policy::{Effective, ExpireAfter, Lookup, RequestSettings};
 use crate::storage::CacheKey;
 
 /// What is written as a URL, as a request with it would be sent.
@@ -242,6 +242,19 @@ impl CacheView {
     /// The store's own.
     pub async fn delete_older_than(&self, age: Duration) -> Result<u64> {
         self.delete_matching(Filter::new().older_than(age)).await
+    }
+
+    /// Gives what `filter` means the lifetime that `expire_after` says, counted from now, whatever its headers say, and
+    /// says how many responses that were; what is of no use any more by that, or is not to be stored at all, is removed.
+    /// Costs a listing, and a read and a write for each.
+    ///
+    /// What forbids a response to be served without revalidation still does. What another request changes meanwhile is
+    /// left as that says.
+    ///
+    /// # Errors
+    /// The store's own; some may be changed by then.
+    pub async fn reset_expiration(&self, filter: Filter, expire_after: impl Into<ExpireAfter>) -> Result<u64> {
+        self.engine.expire_anew(self.entries(filter), expire_after.into()).await
     }
 
     /// Removes what `filter` means: [`CacheExt::delete_matching`].

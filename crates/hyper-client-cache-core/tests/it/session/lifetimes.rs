@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use hyper_client_cache_core::cache::LifetimeSource;
-use hyper_client_cache_core::policy::{Mode, Outcome, Reason, Settings, Storing};
+use hyper_client_cache_core::cache::{Filter, LifetimeSource};
+use hyper_client_cache_core::policy::{ExpireAfter, Mode, Outcome, Reason, Settings, Storing};
 use hyper_client_cache_testkit::origin::{Answer, Origin};
 
 use super::{entries, flushed, get, see, with_settings};
@@ -135,4 +135,39 @@ async fn a_body_over_the_limit_is_not_stored() {
     }
     flushed(&session).await;
     assert_eq!(entries(&**session.cache()).await.len(), 1);
+}
+
+/// Feature 69: what is stored may be given another lifetime, all of it or what a filter means, and lasts so long.
+#[tokio::test]
+async fn what_is_stored_may_be_given_another_lifetime() {
+    let origin = Origin::scripted().await;
+    let (session, clock) = with_settings(Settings::default());
+    for path in ["/a", "/b", "/varies", "/large"] {
+        let answer = if path == "/large" { Answer::pattern(1 << 20) } else { Answer::ok(path) };
+        let vary = if path == "/varies" { "accept" } else { "" };
+        origin.on(path, answer.header("cache-control", "max-age=60").header("vary", vary));
+        session.get(origin.url(path)).send().await.unwrap().bytes().await.unwrap();
+    }
+    flushed(&session).await;
+    clock.advance(seconds(30));
+    let changed = session.cache().reset_expiration(Filter::new(), seconds(600)).await.unwrap();
+    assert_eq!(changed, 4);
+    clock.advance(seconds(599));
+    for path in ["/a", "/b", "/varies"] {
+        let seen = get(&session, &origin.url(path), &[]).await;
+        assert_eq!((seen.outcome(), seen.info.ttl, &seen.text[..]), (Outcome::Hit, Some(1), path));
+        assert_eq!(seen.info.lifetime_source, Some(LifetimeSource::Forced));
+    }
+    let large = session.get(origin.url("/large")).send().await.unwrap();
+    assert!(large.from_cache());
+    assert_eq!(super::pattern_len(large).await, Some(1 << 20));
+    // One of them to go, one of them to stay for ever.
+    let only = |path: &str| Filter::new().url(origin.url(path));
+    assert_eq!(session.cache().reset_expiration(only("/a"), ExpireAfter::DoNotStore).await.unwrap(), 1);
+    assert_eq!(session.cache().reset_expiration(only("/varies"), ExpireAfter::Never).await.unwrap(), 1);
+    clock.advance(seconds(1 << 30));
+    assert_eq!(get(&session, &origin.url("/varies"), &[]).await.outcome(), Outcome::Hit);
+    for path in ["/a", "/b"] {
+        assert_eq!(get(&session, &origin.url(path), &[]).await.outcome(), Outcome::Miss, "{path}");
+    }
 }
