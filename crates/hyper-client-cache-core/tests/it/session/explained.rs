@@ -313,3 +313,23 @@ async fn each_response_says_where_it_comes_from() {
     assert_eq!((hop.url.to_string(), hop.status.as_u16()), (origin.url("/hop"), 302));
     assert!(hop.cache_info.as_ref().unwrap().from_cache() && after.from_cache());
 }
+
+/// Case 244: each counter is in the documentation, and what is there is a counter.
+#[test]
+fn each_counter_is_documented() {
+    let page = include_str!("../../../../../docs/observability.md");
+    let documented: Vec<_> = page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | ")).collect();
+    let shown = format!("{:?}", CacheStats::default());
+    let counters: Vec<_> = shown
+        .split([' ', '{', '}', ','])
+        .filter_map(|word| word.strip_suffix(':'))
+        .filter(|name| *name != "guard")
+        .collect();
+    assert!(counters.len() > 20, "{counters:?}");
+    for counter in &counters {
+        assert_eq!(documented.iter().filter(|(name, _)| name == counter).count(), 1, "{counter}");
+    }
+    for (name, _) in documented {
+        assert!(counters.contains(&name), "{name} is no counter");
+    }
+}
