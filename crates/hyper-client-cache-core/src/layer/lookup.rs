@@ -125,7 +125,8 @@ impl Engine {
         }
     }
 
-    async fn find_at(&self, request: Asked<'_>, primary: CacheKey, lookup: &Lookup) -> Found {
+    /// The same, whatever a filter says about what is found.
+    pub(super) async fn find_at(&self, request: Asked<'_>, primary: CacheKey, lookup: &Lookup) -> Found {
         let care = request.care(lookup);
         if self.ledger.has_doubts() && self.ledger.is_doubtful(&key::group(request.uri)) {
             return Found::failed(Error::new(ErrorKind::Unavailable, "an invalidation is not confirmed").transient());

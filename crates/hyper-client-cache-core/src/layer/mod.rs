@@ -131,7 +131,8 @@ impl CacheLayer {
 
     /// What would become of `request` at this moment, and why.
     ///
-    /// Nothing is sent, stored, removed, refreshed or counted; the store is read, which it may take for a use.
+    /// Nothing is sent, stored, removed, refreshed or counted; the store is read, which it may take for a use, and filters
+    /// are asked.
     /// [`RequestSettings`](crate::policy::RequestSettings) are taken from the request's extensions, as when it is sent.
     /// Both take the same way up to the point where the origin would be asked.
     ///

@@ -359,11 +359,9 @@ impl Engine {
     async fn selected(&self, asked: Asked<'_>) -> Result<Option<Stored>> {
         let partition = key::partition(asked.headers, asked.settings.separation());
         let primary = key::primary(asked.method, asked.uri, partition.as_ref());
-        // So that a store that fails is an error, and not a miss.
-        if self.ledger.lookup(&primary).await?.is_none() {
-            return Ok(None);
-        }
         let lookup = Lookup::plain(Effective::of(asked.settings, &RequestSettings::default(), asked.uri));
-        Ok(self.find(asked, primary, &lookup).await.selected)
+        // Not `find`: what is stored is asked for, whether or not a filter lets it be used.
+        let found = self.find_at(asked, primary, &lookup).await;
+        found.fault.map_or(Ok(found.selected), Err)
     }
 }

@@ -7,7 +7,9 @@ use http_body_util::Full;
 use hyper_client_cache_core::CachedSession;
 use hyper_client_cache_core::cache::CacheStats;
 use hyper_client_cache_core::layer::Explanation;
-use hyper_client_cache_core::policy::{CacheControl, CacheInfo, ExpireAfter, Mode, Outcome, Reason, Settings};
+use hyper_client_cache_core::policy::{
+    CacheControl, CacheInfo, ExpireAfter, Mode, Outcome, Reason, RequestFilter, ResponseFilter, Settings, UrlRule,
+};
 use hyper_client_cache_core::session::RequestBuilder;
 use hyper_client_cache_core::storage::Entry;
 use hyper_client_cache_testkit::ManualClock;
@@ -191,6 +193,34 @@ async fn settings_count() {
     let told = agree(&session, &origin, ignored).await;
     assert_eq!(said(&told), (Outcome::Miss, Reason::NotFound));
     assert!(!told.conditional, "there is no validator, so that nothing is kept");
+}
+
+/// Rules, filters, the modes of the session and a guard that switches the cache off are what they are to a request.
+#[tokio::test]
+async fn rules_filters_and_switches_count() {
+    let origin = Origin::scripted().await;
+    for path in ["/a", "/rule", "/refused"] {
+        origin.on(path, Answer::ok("x").header("cache-control", "max-age=60"));
+    }
+    let settings = Settings::default()
+        .rule(UrlRule::glob("*/rule").mode(Mode::Reload))
+        .filter_request(RequestFilter::new(|request| !request.uri.path().contains("refused")));
+    let (session, _) = with_settings(settings);
+    let (a, rule, refused) = (origin.url("/a"), origin.url("/rule"), origin.url("/refused"));
+    let check = async |url: &str| said(&agree(&session, &origin, || session.get(url)).await);
+    assert_eq!(check(&rule).await, (Outcome::Miss, Reason::Mode));
+    assert_eq!(check(&refused).await, (Outcome::Bypass, Reason::Filter));
+    assert_eq!(check(&a).await, (Outcome::Miss, Reason::NotFound));
+    assert_eq!(check(&a).await, (Outcome::Hit, Reason::Fresh));
+    let guard = session.disabled();
+    assert_eq!(check(&a).await, (Outcome::Bypass, Reason::Disabled));
+    drop(guard);
+    session.update_settings(|all| all.offline(true)).unwrap();
+    assert_eq!(check(&a).await, (Outcome::Hit, Reason::Fresh));
+    assert_eq!(check(&origin.url("/b")).await, (Outcome::Offline, Reason::NotFound));
+    session.update_settings(|all| all.offline(false).filter_read(ResponseFilter::new(|_| false))).unwrap();
+    assert_eq!(check(&a).await, (Outcome::Miss, Reason::Filter));
+    assert!(session.cache().get_url(&a).await.unwrap().is_some(), "what is stored is shown all the same");
 }
 
 /// While another's exchange is under way, whoever would join it is told so.
