@@ -11,7 +11,7 @@
 //! Credentials enter as keyed hashes, here and in [`partition`], and never in clear.
 
 use http::uri::Scheme;
-use http::{HeaderMap, Method, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, Uri, header};
 use sha2::{Digest, Sha256};
 
 use crate::cache::Selecting;
@@ -71,6 +71,8 @@ pub struct Separation<'a> {
     /// What separates all requests of a session from those of others, whatever they are: whom it trusts (case 72), and
     /// its cookie jar.
     pub apart: Option<&'a Partition>,
+    /// The `Cookie` lines that count, where not all of the request's do: those that the caller set, not a cookie jar.
+    pub cookies: Option<&'a [HeaderValue]>,
 }
 
 /// Which partition a request belongs to; `None` for the common one.
@@ -80,8 +82,17 @@ pub struct Separation<'a> {
 /// separate there. A partition set by hand separates in both.
 #[must_use]
 pub fn partition(headers: &HeaderMap, separation: Separation<'_>) -> Option<Partition> {
-    let has_credentials = separation.by_credentials
-        && (headers.contains_key(header::AUTHORIZATION) || headers.contains_key(header::COOKIE));
+    let of_request: Vec<_>;
+    let cookies = match separation.cookies {
+        Some(lines) => lines,
+        None if headers.contains_key(header::COOKIE) => {
+            of_request = headers.get_all(header::COOKIE).iter().cloned().collect();
+            &of_request
+        }
+        None => &[],
+    };
+    let has_credentials =
+        separation.by_credentials && (headers.contains_key(header::AUTHORIZATION) || !cookies.is_empty());
     if separation.by_hand.is_none() && !has_credentials {
         return separation.apart.copied();
     }
@@ -90,13 +101,11 @@ pub fn partition(headers: &HeaderMap, separation: Separation<'_>) -> Option<Part
     hash.number(u64::from(separation.by_hand.is_some()));
     hash.field(separation.by_hand.unwrap_or_default().as_bytes());
     if has_credentials {
-        for name in [header::AUTHORIZATION, header::COOKIE] {
-            let lines = headers.get_all(&name);
-            hash.number(lines.iter().count() as u64);
-            for line in lines {
-                hash.field(line.as_bytes());
-            }
-        }
+        let authorization = headers.get_all(header::AUTHORIZATION);
+        hash.number(authorization.iter().count() as u64);
+        authorization.iter().for_each(|line| hash.field(line.as_bytes()));
+        hash.number(cookies.len() as u64);
+        cookies.iter().for_each(|line| hash.field(line.as_bytes()));
     }
     if let Some(apart) = separation.apart {
         hash.field(apart);
@@ -193,7 +202,6 @@ impl Fields {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
 
     fn key(url: &str) -> CacheKey {
         primary(&Method::GET, &url.parse().unwrap(), None)
@@ -262,7 +270,8 @@ mod tests {
     /// Cases 4, 5 and 7.
     #[test]
     fn credentials_separate_in_a_private_cache() {
-        let separation = Separation { secret: b"secret", by_hand: None, by_credentials: true, apart: None };
+        let separation =
+            Separation { secret: b"secret", by_hand: None, by_credentials: true, apart: None, cookies: None };
         let with = |name, value| {
             let mut headers = HeaderMap::new();
             headers.insert(name, HeaderValue::from_static(value));
@@ -288,9 +297,15 @@ mod tests {
         for apart in [None, Some(&[1; 32]), Some(&[2; 32])] {
             for by_hand in [None, Some("by hand")] {
                 headers.clear();
-                seen.push(partition(&headers, Separation { secret: b"s", by_hand, by_credentials: true, apart }));
+                seen.push(partition(
+                    &headers,
+                    Separation { secret: b"s", by_hand, by_credentials: true, apart, cookies: None },
+                ));
                 headers.insert(header::AUTHORIZATION, HeaderValue::from_static("a"));
-                seen.push(partition(&headers, Separation { secret: b"s", by_hand, by_credentials: true, apart }));
+                seen.push(partition(
+                    &headers,
+                    Separation { secret: b"s", by_hand, by_credentials: true, apart, cookies: None },
+                ));
             }
         }
         for (at, one) in seen.iter().enumerate() {

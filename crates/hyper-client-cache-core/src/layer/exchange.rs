@@ -58,7 +58,7 @@ where
     B: Send + 'static,
 {
     let (method, uri) = (request.method().clone(), request.uri().clone());
-    let partition = key::partition(request.headers(), settings.separation());
+    let partition = Asked::of(&request, settings).partition();
     let response = inner.send(request).await?;
     let reason = past.reason;
     if !past.read_only && (!method.is_safe() || reason == Reason::MethodOverride) {

@@ -142,8 +142,9 @@ impl Engine {
         let settings = self.settings.load_full();
         let planned = self.plan(request, &settings);
         let (method, uri, headers) = (request.method(), request.uri(), request.headers());
+        let cookies = request.extensions().get();
         async move {
-            let asked = Asked { method, uri, headers, settings: &settings, only_told: true };
+            let asked = Asked { method, uri, headers, settings: &settings, only_told: true, cookies };
             match planned {
                 Ok(lookup) => self.told(asked, self.route(asked, lookup).await),
                 Err(Past { reason, offline: true, .. }) => Explanation::new(Outcome::Offline, reason),

@@ -3,9 +3,10 @@
 use http::{HeaderMap, HeaderName, Method, Request, Uri};
 
 use super::Engine;
+use super::separate::CallersCookies;
 use crate::cache::{BodyPlace, Record, Selecting, Stored, Variants};
 use crate::error::{Error, ErrorKind, Result};
-use crate::key::{self, Partition};
+use crate::key::{self, Partition, Separation};
 use crate::policy::{self, Judgement, Lookup, Reason, ResponseFilter, Settings};
 use crate::storage::CacheKey;
 
@@ -19,12 +20,21 @@ pub(super) struct Asked<'a> {
     pub(super) settings: &'a Settings,
     /// Whether this is only asked for to be told: then faults are not counted, and nothing is removed for them.
     pub(super) only_told: bool,
+    /// The caller's own `Cookie` lines, where the request has others too.
+    pub(super) cookies: Option<&'a CallersCookies>,
 }
 
 impl<'a> Asked<'a> {
     pub(super) fn of<B>(request: &'a Request<B>, settings: &'a Settings) -> Self {
         let (method, uri, headers) = (request.method(), request.uri(), request.headers());
-        Self { method, uri, headers, settings, only_told: false }
+        let cookies = request.extensions().get();
+        Self { method, uri, headers, settings, only_told: false, cookies }
+    }
+
+    /// What tells this request's entries from others'.
+    pub(super) fn partition(&self) -> Option<Partition> {
+        let cookies = self.cookies.map(CallersCookies::lines);
+        key::partition(self.headers, Separation { cookies, ..self.settings.separation() })
     }
 
     /// What is removed where the request may write, and counted unless it is not sent.

@@ -60,6 +60,8 @@ mod mend;
 
 mod control;
 
+mod separate;
+
 mod view;
 
 use std::sync::Arc;
@@ -75,6 +77,8 @@ pub use self::control::Disabled;
 pub use self::explain::Explanation;
 use self::flight::Flights;
 use self::refresh::Tasks;
+#[cfg(feature = "client")]
+pub(crate) use self::separate::CallersCookies;
 pub use self::service::CacheService;
 pub use self::view::CacheView;
 use crate::cache::ledger::Ledger;

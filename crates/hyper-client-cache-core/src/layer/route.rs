@@ -84,7 +84,7 @@ impl Engine {
 
     /// What is the request's key, what is stored under it, and may that be served?
     pub(super) async fn route(&self, request: Asked<'_>, lookup: Lookup) -> Route {
-        let partition = key::partition(request.headers, request.settings.separation());
+        let partition = request.partition();
         let primary = key::primary(request.method, request.uri, partition.as_ref());
         let landed = self.flights.landed(&primary);
         let found = if lookup.read { self.find(request, primary, &lookup).await } else { Found::not_asked() };

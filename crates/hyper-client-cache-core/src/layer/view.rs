@@ -116,7 +116,7 @@ impl CacheView {
         let (method, uri, headers) = (request.method(), request.uri(), request.headers());
         async move {
             let settings = self.engine.settings.load_full();
-            let asked = Asked { method, uri, headers, settings: &settings, only_told: true };
+            let asked = Asked { method, uri, headers, settings: &settings, only_told: true, cookies: None };
             Ok(self.engine.selected(asked).await?.and_then(|stored| self.shown(stored)))
         }
     }
@@ -153,7 +153,7 @@ impl CacheView {
         async move {
             self.engine.ledger.invalidate(&key::group(uri));
             let settings = self.engine.settings.load_full();
-            let asked = Asked { method, uri, headers, settings: &settings, only_told: true };
+            let asked = Asked { method, uri, headers, settings: &settings, only_told: true, cookies: None };
             let Some(stored) = self.engine.selected(asked).await? else { return Ok(false) };
             self.engine.ledger.delete_now(&[*stored.record.key()]).await?;
             Ok(true)
@@ -357,7 +357,7 @@ impl Engine {
 
     /// The response that a request selects, however old it is.
     async fn selected(&self, asked: Asked<'_>) -> Result<Option<Stored>> {
-        let partition = key::partition(asked.headers, asked.settings.separation());
+        let partition = asked.partition();
         let primary = key::primary(asked.method, asked.uri, partition.as_ref());
         let lookup = Lookup::plain(Effective::of(asked.settings, &RequestSettings::default(), asked.uri));
         // Not `find`: what is stored is asked for, whether or not a filter lets it be used.

@@ -1,4 +1,4 @@
-//! A response's body with the request's deadline on it.
+//! A response's body, decoded, with the request's deadline on it.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
+use super::decode::{Decoded, Decoder};
 use super::read::lost;
 use crate::error::{Error, ErrorKind};
 use crate::layer::CacheBody;
@@ -22,14 +23,20 @@ pub struct ResponseBody {
 #[derive(Debug)]
 enum Source {
     Cache(CacheBody),
+    /// The same, decoded on the way.
+    Decoded(Box<Decoder>),
     /// What was read before.
     Kept(Option<Bytes>),
     Lost,
 }
 
 impl ResponseBody {
-    pub(super) const fn new(body: CacheBody) -> Self {
-        Self { source: Source::Cache(body), deadline: None }
+    pub(super) fn new(body: Decoded) -> Self {
+        let source = match body {
+            Decoded::Not(body) => Source::Cache(body),
+            Decoded::Decoded(decoder) => Source::Decoded(decoder),
+        };
+        Self { source, deadline: None }
     }
 
     pub(super) fn kept(bytes: Bytes) -> Self {
@@ -42,7 +49,12 @@ impl ResponseBody {
 
     /// Fails reads after `deadline`. A body that is in memory already is read at once and needs none.
     pub(super) fn set_deadline(&mut self, deadline: Instant) {
-        if matches!(&self.source, Source::Cache(body) if !body.is_inline()) {
+        let is_there = match &self.source {
+            Source::Cache(body) => body.is_inline(),
+            Source::Decoded(_) => false,
+            Source::Kept(_) | Source::Lost => true,
+        };
+        if !is_there {
             self.deadline = Some(Box::pin(tokio::time::sleep_until(deadline)));
         }
     }
@@ -51,7 +63,7 @@ impl ResponseBody {
         match &mut self.source {
             Source::Cache(body) => body.take_inline(),
             Source::Kept(bytes) => Some(bytes.take().unwrap_or_default()),
-            Source::Lost => None,
+            Source::Decoded(_) | Source::Lost => None,
         }
     }
 }
@@ -63,6 +75,7 @@ impl Body for ResponseBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let frame = match &mut self.source {
             Source::Cache(body) => Pin::new(body).poll_frame(cx),
+            Source::Decoded(decoder) => decoder.poll_data(cx).map(|data| data.map(|data| data.map(Frame::data))),
             Source::Kept(bytes) => return Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Source::Lost => return Poll::Ready(Some(Err(lost()))),
         };
@@ -78,6 +91,7 @@ impl Body for ResponseBody {
     fn is_end_stream(&self) -> bool {
         match &self.source {
             Source::Cache(body) => body.is_end_stream(),
+            Source::Decoded(decoder) => decoder.is_done(),
             Source::Kept(bytes) => bytes.is_none(),
             Source::Lost => false,
         }
@@ -87,7 +101,7 @@ impl Body for ResponseBody {
         match &self.source {
             Source::Cache(body) => body.size_hint(),
             Source::Kept(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
-            Source::Lost => SizeHint::new(),
+            Source::Decoded(_) | Source::Lost => SizeHint::new(),
         }
     }
 }

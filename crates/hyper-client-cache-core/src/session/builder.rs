@@ -10,15 +10,16 @@ use tower_layer::Layer;
 
 use super::defaults::{self, Defaults};
 use super::redirect::RedirectPolicy;
-use super::{CachedSession, Inner, IntoUrl};
+use super::{CachedSession, CookieJar, Cookies, Decompression, Inner, IntoUrl};
 use crate::cache::{Cache, MemoryCache};
 use crate::clock::{Clock, system_clock};
 use crate::error::{Error, ErrorKind, Result};
+use crate::key::Partition;
 use crate::layer::{CacheLayer, OnCacheError};
 use crate::policy::{
     BeforeStore, CacheControl, ExpireAfter, Mode, RequestFilter, ResponseFilter, Settings, StaleWindow, UrlRule,
 };
-use crate::transport::{Given, Outbound, Transport, TransportBuilder};
+use crate::transport::{Given, Observer, Outbound, Transport, TransportBuilder};
 
 /// Options of a [`CachedSession`]. Each has a default; [`build`](Self::build) says what is impossible.
 #[must_use]
@@ -35,6 +36,10 @@ pub struct SessionBuilder {
     redirects: RedirectPolicy,
     referer: bool,
     defaults: Defaults,
+    decompression: Option<Decompression>,
+    jar: Option<CookieJar>,
+    cookies_from_cache: bool,
+    separate_by_cookies: bool,
     /// What was wrong with the first setter that had something wrong.
     problem: Option<Error>,
 }
@@ -54,6 +59,10 @@ impl SessionBuilder {
             redirects: RedirectPolicy::default(),
             referer: false,
             defaults: Defaults::default(),
+            decompression: Some(Decompression::default()),
+            jar: None,
+            cookies_from_cache: false,
+            separate_by_cookies: false,
             problem: None,
         }
     }
@@ -302,6 +311,48 @@ impl SessionBuilder {
         self.change(|builder| names.into_iter().try_for_each(|name| builder.defaults.add_secret(name)))
     }
 
+    /// Sets whether and within which limits bodies are decoded: gzip, deflate, br and zstd. Default: they are, and
+    /// `Accept-Encoding` says so. What is stored stays as it came over the wire.
+    ///
+    /// The head of a decoded response has neither `Content-Encoding` nor `Content-Length`. A 206, and a response without a
+    /// body, are left as they are, and so is a coding that is not known. A filter that looks at a body sees it as it is stored.
+    pub fn decompression(mut self, limits: impl Into<Option<Decompression>>) -> Self {
+        self.decompression = limits.into();
+        self
+    }
+
+    /// Keeps cookies, in a jar of this session's own. Default: no.
+    pub fn cookies(mut self, on: bool) -> Self {
+        self.jar = on.then(CookieJar::new);
+        self
+    }
+
+    /// Keeps cookies in `jar`: sends them with each request, each hop of a redirect too, and learns from each response
+    /// that really came in.
+    ///
+    /// On a [shared cache](Self::shared_cache) the session is a partition of its own, unless its settings name one: what
+    /// a login gave it is never another's answer, nor is it found again by a later session.
+    /// Within the session, cookies of the jar do not tell entries apart, as in a browser: `Vary: Cookie` and the
+    /// response's own directives do, or [`separate_by_cookies`](Self::separate_by_cookies).
+    pub fn cookie_jar(mut self, jar: CookieJar) -> Self {
+        self.jar = Some(jar);
+        self
+    }
+
+    /// Whether the jar learns from `Set-Cookie` of responses out of the cache too. Default: no, for they are what the
+    /// server said when they were stored.
+    pub fn cookies_from_cache(mut self, on: bool) -> Self {
+        self.cookies_from_cache = on;
+        self
+    }
+
+    /// Whether cookies of the jar tell entries apart as those do that a request sets itself: then a changed cookie finds
+    /// nothing of what was stored before, be it a login or a counter. Default: no.
+    pub fn separate_by_cookies(mut self, on: bool) -> Self {
+        self.separate_by_cookies = on;
+        self
+    }
+
     /// Sets which redirects are followed. Default: at most 10, one after the other.
     pub fn redirects(mut self, policy: RedirectPolicy) -> Self {
         self.redirects = policy;
@@ -336,7 +387,14 @@ impl SessionBuilder {
             Some(cache) => cache,
             None => Arc::new(MemoryCache::builder().clock(self.clock.clone()).build()?),
         };
-        let settings = Settings { apart: self.transport.tls_policy_id(), ..self.settings };
+        if let Some(decompression) = &self.decompression {
+            decompression.validate()?;
+        }
+        let shares = self.jar.is_some() && !self.closes_cache && self.settings.partition.is_none();
+        let apart = apart(self.transport.tls_policy_id(), shares)?;
+        let settings = Settings { apart, ..self.settings };
+        let observer =
+            self.jar.clone().map(|jar| -> Observer { Arc::new(move |uri, headers| jar.learn(uri, headers)) });
         let mut layer =
             CacheLayer::builder_shared(cache).settings(settings).clock(self.clock).on_cache_error(self.on_cache_error);
         if let Some(name) = self.cache_status {
@@ -344,8 +402,8 @@ impl SessionBuilder {
         }
         let layer = layer.build()?;
         let outbound = match (self.service, self.transport.touched()) {
-            (None, _) => Outbound::own(self.transport.build()?, None),
-            (Some(service), None) => Outbound::given(service, None),
+            (None, _) => Outbound::own(self.transport.build()?, observer),
+            (Some(service), None) => Outbound::given(service, observer),
             (Some(_), Some(option)) => {
                 let problem =
                     format!("`{option}` is an option of the session's own client, and `service` gives another");
@@ -363,6 +421,12 @@ impl SessionBuilder {
             redirects: self.redirects,
             referer: self.referer,
             defaults: self.defaults,
+            decompression: self.decompression,
+            cookies: self.jar.map(|jar| Cookies {
+                jar,
+                from_cache: self.cookies_from_cache,
+                separate: self.separate_by_cookies,
+            }),
         };
         Ok(CachedSession { inner: Arc::new(inner) })
     }
@@ -373,6 +437,19 @@ impl SessionBuilder {
         }
         self
     }
+}
+
+/// What keeps a session's entries apart: whom it trusts, and that its jar is nobody else's.
+fn apart(policy: Option<[u8; 32]>, is_alone: bool) -> Result<Option<Partition>> {
+    if !is_alone {
+        return Ok(policy);
+    }
+    let mut own = [0; 32];
+    getrandom::fill(&mut own).map_err(|error| {
+        Error::new(ErrorKind::Config, "there are no random numbers to set `cookie_jar` apart with").with_source(error)
+    })?;
+    // No two sessions have the same, whatever they trust.
+    Ok(Some(own))
 }
 
 // Default headers and the base URL may hold secrets: they show as little as those of a request.

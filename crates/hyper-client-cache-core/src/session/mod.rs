@@ -23,6 +23,12 @@ mod links;
 
 mod redirect;
 
+mod cookies;
+
+mod multipart;
+
+mod decode;
+
 mod body;
 
 mod url;
@@ -33,16 +39,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request};
+use http::header::{ACCEPT_ENCODING, RANGE};
+use http::{Method, Request, Uri};
 use http_body::Body;
 use http_body_util::Full;
 use tokio::time::{Instant, timeout_at};
 
 pub use self::body::ResponseBody;
 pub use self::builder::SessionBuilder;
+pub use self::cookies::CookieJar;
+pub use self::decode::Decompression;
 use self::defaults::Defaults;
 pub use self::described::ContentDisposition;
 pub use self::links::Link;
+pub use self::multipart::{Multipart, Part};
 pub use self::redirect::{Hop, Redirect, RedirectAction, RedirectPolicy};
 use self::request::Options;
 pub use self::request::RequestBuilder;
@@ -50,8 +60,8 @@ pub use self::response::Response;
 pub use self::url::IntoUrl;
 use crate::cache::CacheStats;
 use crate::error::{Error, ErrorKind, Result};
-use crate::layer::{CacheLayer, CacheService, CacheView, Disabled, Explanation};
-use crate::policy::Settings;
+use crate::layer::{CacheBody, CacheLayer, CacheService, CacheView, Disabled, Explanation};
+use crate::policy::{CacheInfo, Settings};
 use crate::transport::{Outbound, RequestBody};
 
 /// How much later than the layer the session gives up: more than a timer's tick, so that the layer comes first.
@@ -94,11 +104,41 @@ struct Inner {
     redirects: RedirectPolicy,
     referer: bool,
     defaults: Defaults,
+    decompression: Option<Decompression>,
+    cookies: Option<Cookies>,
+}
+
+/// A session's cookie jar, and how it is used.
+struct Cookies {
+    jar: CookieJar,
+    from_cache: bool,
+    separate: bool,
 }
 
 impl Inner {
+    /// Adds what is for this hop only: cookies of the jar, and which content codings are understood.
+    fn dress(&self, request: &mut Request<RequestBody>, options: &Options) {
+        if let Some(cookies) = &self.cookies {
+            cookies.jar.send(request, cookies.separate);
+        }
+        // A range is one of the coded bytes where they are coded, and no use to who wants the plain ones.
+        if self.decompression.is_some() && options.decompress && !request.headers().contains_key(RANGE) {
+            request.headers_mut().entry(ACCEPT_ENCODING).or_insert(decode::ACCEPTED);
+        }
+    }
+
+    /// Gives the jar what a stored response sets, where that is wanted. What really came in it has learned already.
+    fn learn_from_cache(&self, uri: &Uri, response: &http::Response<CacheBody>) {
+        if let Some(cookies) = self.cookies.as_ref().filter(|cookies| cookies.from_cache) {
+            let info: Option<&CacheInfo> = response.extensions().get();
+            if info.is_some_and(CacheInfo::from_cache) {
+                cookies.jar.learn(uri, response.headers());
+            }
+        }
+    }
+
     fn options(&self) -> Options {
-        Options { timeout: self.timeout, redirects: None }
+        Options { timeout: self.timeout, redirects: None, decompress: true }
     }
 }
 
@@ -181,7 +221,8 @@ impl CachedSession {
     /// # Errors
     /// [`ErrorKind::Request`] where the request could not be sent.
     pub async fn explain(&self, request: &Request<RequestBody>) -> Result<Explanation> {
-        let same = self.inner.defaults.made_sendable(again(request))?;
+        let mut same = self.inner.defaults.made_sendable(again(request))?;
+        self.inner.dress(&mut same, &self.inner.options());
         Ok(self.inner.layer.explain(&same).await)
     }
 
@@ -275,13 +316,12 @@ impl CachedSession {
         if inner.closed.load(Ordering::Acquire) {
             return Err(Error::new(ErrorKind::Closed, "the session"));
         }
-        let policy = options.redirects.as_ref().unwrap_or(&inner.redirects);
         let Some(deadline) = options.timeout.and_then(|timeout| Instant::now().checked_add(timeout)) else {
-            return redirect::send(self, policy, request, None).await;
+            return redirect::send(self, &options, request, None).await;
         };
         // The layer sees the deadline itself and may answer with what is stale; this is for all else that takes long.
         let backstop = deadline.checked_add(BACKSTOP).unwrap_or(deadline);
-        match timeout_at(backstop, redirect::send(self, policy, request, Some(deadline))).await {
+        match timeout_at(backstop, redirect::send(self, &options, request, Some(deadline))).await {
             Ok(response) => Ok(response?.with_deadline(deadline)),
             Err(_) => Err(Error::new(ErrorKind::Timeout, "the request as a whole")),
         }

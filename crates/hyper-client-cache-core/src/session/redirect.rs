@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, Method, Request, StatusCode, Uri, header};
 use http_body_util::BodyExt;
 use tokio::time::Instant;
 
-use super::request::without_query;
+use super::request::{Options, without_query};
 use super::response::Sent;
 use super::url::resolve;
 use super::{CachedSession, Inner, Response};
@@ -187,31 +187,38 @@ impl fmt::Debug for Hop {
 /// Sends a request, and what it is redirected to, each through the cache.
 pub(super) async fn send(
     session: &CachedSession,
-    policy: &RedirectPolicy,
+    options: &Options,
     request: Request<RequestBody>,
     deadline: Option<Instant>,
 ) -> Result<Response> {
+    let inner = &session.inner;
+    let policy = options.redirects.as_ref().unwrap_or(&inner.redirects);
     let mut history = Vec::new();
     let mut next = request;
     loop {
         let uri = next.uri().clone();
+        // Before what is for this hop only is added.
         let kept = Kept::of(&next);
-        let response = session.inner.service.run(next, deadline).await?;
+        inner.dress(&mut next, options);
+        let response = inner.service.run(next, deadline).await?;
+        inner.learn_from_cache(&uri, &response);
         let Some(location) = location(&response, policy.limit) else {
-            return Ok(Response::new(response, kept.sent(uri), history, session.clone()));
+            return Response::new(response, kept.sent(uri), history, session.clone(), options.decompress);
         };
         let target = resolve(&uri, location)?;
         let status = response.status();
         let redirect = Redirect { from: &uri, to: &target.uri, status, history: &history };
         match policy.decide(&redirect)? {
             RedirectAction::Follow => {}
-            RedirectAction::Stop => return Ok(Response::new(response, kept.sent(uri), history, session.clone())),
+            RedirectAction::Stop => {
+                return Response::new(response, kept.sent(uri), history, session.clone(), options.decompress);
+            }
             RedirectAction::Fail => return Err(Error::new(ErrorKind::Redirect, "the policy forbids it")),
         }
         if history.len() >= policy.limit {
             return Err(Error::new(ErrorKind::Redirect, format!("more than {} one after the other", policy.limit)));
         }
-        next = kept.follow(&uri, target.uri, status, &session.inner)?;
+        next = kept.follow(&uri, target.uri, status, inner)?;
         let (head, body) = response.into_parts();
         let cache_info = head.extensions.get().cloned();
         history.push(Hop { url: uri, status: head.status, headers: head.headers, cache_info });

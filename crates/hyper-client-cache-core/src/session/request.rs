@@ -10,7 +10,7 @@ use http_body::Body;
 use serde::Serialize;
 
 use super::redirect::RedirectPolicy;
-use super::{CachedSession, IntoUrl, Response, defaults};
+use super::{CachedSession, IntoUrl, Multipart, Response, defaults};
 use crate::error::{BoxError, Error, ErrorKind, Result};
 use crate::layer::Explanation;
 use crate::policy::{CacheControl, ExpireAfter, Mode, RequestSettings, StaleWindow};
@@ -31,6 +31,8 @@ pub(super) struct Options {
     pub(super) timeout: Option<Duration>,
     /// `None`: as the session says.
     pub(super) redirects: Option<RedirectPolicy>,
+    /// Whether the response is decoded, if the session decodes.
+    pub(super) decompress: bool,
 }
 
 impl RequestBuilder {
@@ -146,9 +148,26 @@ impl RequestBuilder {
         })
     }
 
+    /// Sends a form that may have files in it. With a part that streams it cannot be sent twice.
+    pub fn multipart(self, form: Multipart) -> Self {
+        self.change(|request| {
+            let (body, content_type) = form.into_body()?;
+            request.headers_mut().insert(CONTENT_TYPE, content_type);
+            *request.body_mut() = body;
+            Ok(())
+        })
+    }
+
     /// Sets how long this request may take from its beginning to the end of its body; `None`: for ever.
     pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.options.timeout = timeout.into();
+        self
+    }
+
+    /// Whether the response's body is decoded, if the session decodes at all. With `false` it is read as it came over the
+    /// wire, and no `Accept-Encoding` is added.
+    pub fn decompress(mut self, on: bool) -> Self {
+        self.options.decompress = on;
         self
     }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use http::response::Parts;
 use http::{HeaderMap, Method, StatusCode, Uri, Version};
 
+use super::decode::Decoded;
 use super::read::Content;
 use super::request::without_query;
 use super::{CachedSession, Hop, ResponseBody};
@@ -43,9 +44,14 @@ impl Response {
         request: Sent,
         history: Vec<Hop>,
         session: CachedSession,
-    ) -> Self {
-        let (head, body) = response.into_parts();
-        Self { head, content: Content::unread(ResponseBody::new(body)), request, history, session }
+        decompress: bool,
+    ) -> Result<Self> {
+        let (mut head, body) = response.into_parts();
+        let body = match session.inner.decompression.as_ref().filter(|_| decompress) {
+            Some(limits) => limits.decode(&request.method, &mut head, body)?,
+            None => Decoded::Not(body),
+        };
+        Ok(Self { head, content: Content::unread(ResponseBody::new(body)), request, history, session })
     }
 
     pub(super) fn with_deadline(mut self, deadline: tokio::time::Instant) -> Self {

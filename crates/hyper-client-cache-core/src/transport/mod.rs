@@ -36,7 +36,7 @@ use tower_service::Service;
 
 pub use self::body::RequestBody;
 use self::connect::{Connector, Uses};
-pub(crate) use self::outbound::{Given, Outbound};
+pub(crate) use self::outbound::{Given, Observer, Outbound};
 use self::proxy::Proxies;
 pub use self::proxy::Proxy;
 pub use self::timed::TransportBody;

@@ -176,6 +176,7 @@ impl Settings {
             by_hand: self.partition.as_deref(),
             by_credentials: !self.shared,
             apart: self.apart.as_ref(),
+            cookies: None,
         }
     }
 
