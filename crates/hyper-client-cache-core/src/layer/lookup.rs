@@ -171,7 +171,13 @@ impl Engine {
         let get = Method::GET;
         let primary = key::primary(&get, request.uri, partition);
         let found = self.find(Asked { method: &get, ..request }, primary, lookup).await;
-        found.selected.filter(|_| found.judgement == Judgement::Fresh)
+        // Offline nothing better can be had.
+        let is_served = match found.judgement {
+            Judgement::Fresh => true,
+            Judgement::ServeStale { .. } => lookup.effective.offline,
+            _ => false,
+        };
+        found.selected.filter(|_| is_served)
     }
 
     /// The first variant that may be served at once, else the newest that the request selects.

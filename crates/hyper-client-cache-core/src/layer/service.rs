@@ -21,7 +21,7 @@ use super::route::{Past, Route, Step};
 use super::{Engine, Handle};
 use crate::cache::Stored;
 use crate::error::{BoxError, Error, ErrorKind};
-use crate::policy::{CacheInfo, Outcome, Reason};
+use crate::policy::{self, CacheInfo, Judgement, Outcome, Reason};
 
 /// A service with a cache before it: answers what it can, asks the inner service for the rest.
 ///
@@ -174,7 +174,7 @@ where
             };
             let stored = renewed.as_ref().unwrap_or(stored);
             let mut response = engine.serve(stored, outcome, reason, engine.clock.now());
-            if outcome == Outcome::Hit {
+            if outcome == Outcome::Hit && !lookup.only_if_cached {
                 response.body_mut().mend_with(|| refetch(inner, &request));
             } else if refresh {
                 let ticket = Ticket { settings, lookup, partition, primary, found, landed, deadline: None };
@@ -183,7 +183,13 @@ where
             return Ok(response);
         }
         Step::ServeGet(get) => {
-            let response = engine.serve(&get, Outcome::Hit, Reason::Fresh, engine.clock.now());
+            let now = engine.clock.now();
+            let judged = get.record.as_response().map(|record| policy::judge(&lookup, record, now));
+            let (outcome, reason) = match judged {
+                Some(Judgement::ServeStale { reason, .. }) => (Outcome::Stale, reason),
+                _ => (Outcome::Hit, Reason::Fresh),
+            };
+            let response = engine.serve(&get, outcome, reason, now);
             return Ok(response.map(|_| CacheBody::empty()));
         }
         Step::Offline(reason) => return Ok(engine.offline(reason, primary)),

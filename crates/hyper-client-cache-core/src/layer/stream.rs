@@ -11,22 +11,26 @@
 //! A body that ends early, fails, is longer or shorter than announced, or that all readers drop, is never stored
 //! (cases 169 to 174).
 
+mod deciding;
+
+mod reader;
+
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use futures_core::future::BoxFuture;
-use http_body::{Body, Frame, SizeHint};
+use http_body::Body;
 
+use self::deciding::Deciding;
+pub(super) use self::reader::Reader;
 use super::body::{Upstream, of_origin};
 use super::deposit::Deposit;
 use super::flight::Landing;
-use super::spool::{PartRead, Spool};
+use super::spool::Spool;
 use super::wakers::Wakers;
-use crate::error::{Error, ErrorKind};
-use crate::policy::filter::{Decision, Panicked};
+use crate::error::Error;
 
 /// How much of a spooled body stays in memory for readers who are close together.
 const WINDOW: u64 = 512 * 1024;
@@ -149,60 +153,6 @@ impl After {
             }
             Self::Decide(_) | Self::Drop(_) | Self::Nothing => {}
         }
-    }
-}
-
-/// A complete body whose filter has not decided yet.
-struct Deciding {
-    deposit: Box<Deposit>,
-    body: Bytes,
-    landing: Option<Landing>,
-    said: Option<BoxFuture<'static, Result<bool, Panicked>>>,
-}
-
-impl Deciding {
-    /// Asks the filter, then stores the body or not, then lets the readers see its end.
-    fn poll(mut self: Box<Self>, shared: &Shared, cx: &mut Context<'_>) -> Poll<()> {
-        let said = match self.said.take() {
-            Some(said) => Decision::Later(said),
-            None => self.deposit.decide(Some(&self.body)),
-        };
-        let said = match said {
-            Decision::Now(said) => said,
-            Decision::Later(mut said) => match said.as_mut().poll(cx) {
-                Poll::Ready(said) => said,
-                Poll::Pending => {
-                    self.said = Some(said);
-                    shared.lock().keep = Keep::Deciding(Some(self));
-                    return Poll::Pending;
-                }
-            },
-        };
-        self.carry_out(said);
-        let mut core = shared.lock();
-        core.keep = Keep::Nothing;
-        core.outcome = Some(Ok(()));
-        Poll::Ready(())
-    }
-
-    /// Goes on without readers: they have all of the body, and did not wait to be told that it ends.
-    fn finish(mut self: Box<Self>) {
-        let (Some(said), Ok(runtime)) = (self.said.take(), tokio::runtime::Handle::try_current()) else { return };
-        let busy = self.deposit.ledger.busy();
-        runtime.spawn(async move {
-            let said = said.await;
-            self.carry_out(said);
-            drop(busy);
-        });
-    }
-
-    fn carry_out(self: Box<Self>, said: Result<bool, Panicked>) {
-        let Self { deposit, body, landing, .. } = *self;
-        if deposit.is_allowed(said) {
-            deposit.inline(body);
-        }
-        // Only now: who comes next finds the record.
-        drop(landing);
     }
 }
 
@@ -373,151 +323,4 @@ impl Core {
         }
         None
     }
-}
-
-/// One caller's view of a shared body: all of it, from the first byte.
-pub(super) struct Reader {
-    shared: Arc<Shared>,
-    id: u64,
-    offset: u64,
-    // A part that is being read from the store, because memory does not hold it any more.
-    part: Option<PartRead>,
-}
-
-impl Reader {
-    pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        loop {
-            if let Some(part) = &mut self.part {
-                let bytes = std::task::ready!(part.poll(cx));
-                let start = part.start;
-                self.part = None;
-                let skip = usize::try_from(self.offset.saturating_sub(start)).unwrap_or(usize::MAX);
-                let Some(bytes) = bytes.filter(|bytes| bytes.len() > skip) else {
-                    return Poll::Ready(Some(Err(gone())));
-                };
-                let shared = Arc::clone(&self.shared);
-                return self.give(&mut shared.lock(), bytes.slice(skip..));
-            }
-            let wakers = Arc::clone(&self.shared.wakers);
-            let shared = Arc::clone(&self.shared);
-            let mut core = shared.lock();
-            if let Some(bytes) = core.at(self.offset) {
-                return self.give(&mut core, bytes);
-            }
-            // Registered before anything is asked that may become true meanwhile, so that no wake-up is lost.
-            wakers.register(self.id, cx.waker());
-            if self.offset < core.base {
-                let spool = match &core.keep {
-                    Keep::Spool(spool) if !spool.has_failed() => spool,
-                    _ => {
-                        return Poll::Ready(Some(Err(Error::new(
-                            ErrorKind::Body,
-                            "read too slowly while others read too",
-                        ))));
-                    }
-                };
-                if let Some(part) = spool.read(self.offset) {
-                    self.part = Some(part);
-                    continue;
-                }
-                match &core.outcome {
-                    Some(Ok(())) => return Poll::Ready(Some(Err(gone()))),
-                    Some(Err(error)) => return Poll::Ready(Some(Err(error.clone()))),
-                    None => {}
-                }
-            } else if let Some(outcome) = &core.outcome {
-                return Poll::Ready(match outcome {
-                    Ok(()) => None,
-                    Err(error) => Some(Err(error.clone())),
-                });
-            }
-            let everybody = Waker::from(wakers.clone());
-            let progress = core.drive(&shared, &mut Context::from_waker(&everybody));
-            core.trim();
-            drop(core);
-            match progress {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(After::Decide(deciding)) => {
-                    if deciding.poll(&shared, &mut Context::from_waker(&everybody)).is_pending() {
-                        // What has come in the meantime is given all the same; only the end waits.
-                        if shared.lock().at(self.offset).is_none() {
-                            return Poll::Pending;
-                        }
-                        continue;
-                    }
-                    wakers.wake_others(self.id);
-                }
-                Poll::Ready(after) => {
-                    after.run();
-                    wakers.wake_others(self.id);
-                }
-            }
-        }
-    }
-
-    fn give(&mut self, core: &mut Core, bytes: Bytes) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        self.offset = self.offset.saturating_add(bytes.len() as u64);
-        let (id, offset) = (self.id, self.offset);
-        if let Some(reader) = core.readers.iter_mut().find(|reader| reader.0 == id) {
-            reader.1 = offset;
-        }
-        core.trim();
-        Poll::Ready(Some(Ok(Frame::data(bytes))))
-    }
-
-    pub(super) fn size_hint(&self) -> SizeHint {
-        let core = self.shared.lock();
-        if let (Some(Ok(())), end) = (&core.outcome, core.end) {
-            return SizeHint::with_exact(end.saturating_sub(self.offset));
-        }
-        let buffered = core.end.saturating_sub(self.offset);
-        let upstream = core.upstream.as_ref().map(|upstream| upstream.size_hint()).unwrap_or_default();
-        let mut hint = SizeHint::new();
-        hint.set_lower(upstream.lower().saturating_add(buffered));
-        if let Some(upper) = upstream.upper().and_then(|upper| upper.checked_add(buffered)) {
-            hint.set_upper(upper);
-        }
-        hint
-    }
-
-    pub(super) fn is_end_stream(&self) -> bool {
-        let core = self.shared.lock();
-        matches!(core.outcome, Some(Ok(()))) && core.end == self.offset
-    }
-}
-
-impl std::fmt::Debug for Reader {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Reader").field("offset", &self.offset).finish_non_exhaustive()
-    }
-}
-
-impl Drop for Reader {
-    fn drop(&mut self) {
-        let given_up = {
-            let mut core = self.shared.lock();
-            let id = self.id;
-            core.readers.retain(|reader| reader.0 != id);
-            if core.readers.is_empty() && core.outcome.is_none() {
-                core.outcome = Some(Err(Error::new(ErrorKind::Body, "nobody reads it any more")));
-                core.window.clear();
-                Some((core.upstream.take(), std::mem::replace(&mut core.keep, Keep::Nothing)))
-            } else {
-                core.trim();
-                None
-            }
-        };
-        if let Some((_, Keep::Deciding(Some(deciding)))) = given_up {
-            deciding.finish();
-        } else {
-            drop(given_up);
-        }
-        self.shared.wakers.forget(self.id);
-        // Whoever is left may have to poll the origin now.
-        self.shared.wakers.wake_all();
-    }
-}
-
-fn gone() -> Error {
-    Error::new(ErrorKind::Body, "a part that was spooled is gone")
 }

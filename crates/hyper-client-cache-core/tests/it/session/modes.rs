@@ -125,6 +125,9 @@ async fn offline_serves_whatever_is_stored_and_opens_no_connection() {
         let seen = see(session.get(origin.url("/fresh")).mode(mode)).await;
         assert_eq!((seen.outcome(), &seen.text[..]), (Outcome::Hit, "y"), "{mode:?}");
     }
+    let head = see(session.head(origin.url("/strict"))).await;
+    assert_eq!((head.status, head.outcome(), head.reason()), (200, Outcome::Stale, Reason::SettingOffline));
+    assert_eq!(see(session.head(origin.url("/fresh"))).await.outcome(), Outcome::Hit);
     for request in [session.get(origin.url("/none")), session.post(origin.url("/fresh")), session.put(origin.url("/a"))]
     {
         let seen = see(request).await;
@@ -219,4 +222,26 @@ async fn a_read_only_request_refreshes_nothing_in_the_background() {
     let (origin, session, _, url) = with_stale(settings).await;
     assert_eq!(get(&session, &url, &[]).await.outcome(), Outcome::Stale);
     assert_eq!(origin.count(), 1);
+}
+
+/// Case 243: no connection is opened for a part of a stored body that is gone either: the body ends in an error.
+#[tokio::test]
+async fn a_lost_part_is_not_fetched_where_the_origin_is_not_to_be_asked() {
+    let origin = Origin::scripted().await;
+    origin.on("/", Answer::pattern(1 << 20).header("cache-control", "max-age=60"));
+    for offline in [false, true] {
+        let (session, _) = with_settings(Settings::default());
+        let url = origin.url("/");
+        session.get(&url).send().await.unwrap().bytes().await.unwrap();
+        super::eventually("no flight", || session.layer().in_flight() == 0).await;
+        flushed(&session).await;
+        session.cache().bodies().unwrap().clear().await.unwrap();
+        let before = origin.count();
+        session.offline(offline);
+        let mode = if offline { Mode::Default } else { Mode::OnlyIfCached };
+        let response = session.get(&url).mode(mode).send().await.unwrap();
+        assert_eq!(super::outcome(&response), Outcome::Hit);
+        assert!(response.bytes().await.is_err());
+        assert_eq!(origin.count(), before);
+    }
 }
