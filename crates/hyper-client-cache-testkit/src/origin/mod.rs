@@ -72,7 +72,15 @@ impl Origin {
 
     /// Options: protocol, TLS, handler.
     pub fn builder() -> OriginBuilder {
-        OriginBuilder { http1: false, http2: false, tls: false, silent: false, port: 0, handler: None }
+        OriginBuilder {
+            http1: false,
+            http2: false,
+            tls: false,
+            asks_client: false,
+            silent: false,
+            port: 0,
+            handler: None,
+        }
     }
 
     /// Answers requests for `path` with `respond` from now on, in place of what was said before and of the handler.
@@ -101,6 +109,12 @@ impl Origin {
     #[must_use]
     pub fn root_certificate_der(&self) -> Option<&[u8]> {
         self.identity.as_ref().map(Identity::certificate)
+    }
+
+    /// The certificate that a client must show, and its key, both in PEM; `None` where none is asked for.
+    #[must_use]
+    pub fn client_certificate_pem(&self) -> Option<(&str, &str)> {
+        self.identity.as_ref().and_then(Identity::client)
     }
 
     /// How many requests came.
@@ -194,6 +208,7 @@ pub struct OriginBuilder {
     http1: bool,
     http2: bool,
     tls: bool,
+    asks_client: bool,
     silent: bool,
     port: u16,
     handler: Option<Arc<dyn Respond>>,
@@ -229,6 +244,13 @@ impl OriginBuilder {
         self
     }
 
+    /// Speaks TLS, and lets only those in who show the certificate of [`Origin::client_certificate_pem`].
+    pub fn client_certificate(mut self) -> Self {
+        self.tls = true;
+        self.asks_client = true;
+        self
+    }
+
     /// Listens on this port if it is free, for examples whose URLs shall be the same next time. Tests take any port.
     pub fn port(mut self, port: u16) -> Self {
         self.port = port;
@@ -259,7 +281,7 @@ impl OriginBuilder {
         };
         let address = listener.local_addr().expect("the address of a listening socket");
         let either = self.http1 == self.http2;
-        let identity = self.tls.then(|| Identity::new(self.http2 || either, self.http1 || either));
+        let identity = self.tls.then(|| Identity::new(self.http2 || either, self.http1 || either, self.asks_client));
         let protocol = Protocol {
             prior_knowledge: self.http2 && !self.http1,
             tls: identity.as_ref().map(Identity::acceptor),

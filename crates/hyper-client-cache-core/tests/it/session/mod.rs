@@ -21,6 +21,8 @@ mod ledger;
 mod lifetimes;
 mod looking;
 mod modes;
+mod proxies;
+mod redirects;
 mod revalidate;
 mod rules;
 mod schedule;
@@ -28,6 +30,7 @@ mod seen;
 mod service;
 mod settings;
 mod stale;
+mod trust;
 mod vary;
 mod yielding;
 
