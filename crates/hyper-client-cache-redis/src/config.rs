@@ -25,9 +25,6 @@ const SILENCE: Duration = Duration::from_secs(2);
 /// How often a connection is looked at for that.
 const SILENCE_INTERVAL: Duration = Duration::from_millis(250);
 
-/// The most commands that wait to be sent.
-const MAX_QUEUED: usize = 4096;
-
 /// The options of a [`RedisCache`], from [`RedisCache::builder`] to [`open`](Self::open) or
 /// [`connect`](Self::connect).
 ///
@@ -270,7 +267,9 @@ impl RedisConfig {
         builder.with_connection_config(|config| {
             config.connection_timeout = CONNECT_TIMEOUT;
             config.internal_command_timeout = CONNECT_TIMEOUT;
-            config.max_command_buffer_len = MAX_QUEUED;
+            // The link has a bound of its own. With the driver's, whatever finds the queue full is counted as waiting for
+            // ever, and while something waits the driver does not flush: the connection would stand still.
+            config.max_command_buffer_len = 0;
             config.unresponsive = UnresponsiveConfig { max_timeout: Some(SILENCE), interval: SILENCE_INTERVAL };
             config.tcp.nodelay = Some(true);
             config.reconnect_errors.push(ReconnectError::MasterDown);

@@ -21,6 +21,8 @@ pub(crate) enum RedisError {
     TooLarge { len: u64, limit: u64 },
     /// The storage was closed.
     Closed,
+    /// Too many commands wait to be sent.
+    Crowded,
     /// No Tokio runtime to connect in.
     NoRuntime,
     /// The server answered something else than was asked for.
@@ -85,6 +87,7 @@ impl RedisError {
         match self {
             Self::Failed { fault, .. } => Some(*fault),
             Self::NotConnected(_) => Some(Fault::Unreachable),
+            Self::Crowded => Some(Fault::Crowded),
             _ => None,
         }
     }
@@ -160,6 +163,7 @@ impl fmt::Display for RedisError {
             Self::NotConnected(_) => f.write_str("there is no connection to the Redis server"),
             Self::TooLarge { len, limit } => write!(f, "{len} bytes, and {limit} is the most"),
             Self::Closed => f.write_str("redis"),
+            Self::Crowded => f.write_str("too many commands wait for the Redis server"),
             Self::NoRuntime => f.write_str("a Redis cache must be used inside a Tokio runtime"),
             Self::Unexpected(what) => write!(f, "the server's answer is not what {what} gives"),
             Self::Failed { fault, .. } => f.write_str(match fault {
@@ -184,7 +188,10 @@ impl From<RedisError> for Error {
             RedisError::TooLarge { .. } => ErrorKind::TooLarge,
             RedisError::Closed => ErrorKind::Closed,
             RedisError::Failed { fault: Fault::Unfit, .. } => ErrorKind::Config,
-            RedisError::Failed { .. } | RedisError::NotConnected(_) | RedisError::Unexpected(_) => ErrorKind::Storage,
+            RedisError::Failed { .. }
+            | RedisError::NotConnected(_)
+            | RedisError::Crowded
+            | RedisError::Unexpected(_) => ErrorKind::Storage,
         };
         let public = Self::new(kind, error.to_string());
         let public = if error.fault().is_some_and(Fault::is_transient) { public.transient() } else { public };

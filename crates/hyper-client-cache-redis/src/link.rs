@@ -8,12 +8,12 @@
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use fred::clients::{Client, Pipeline, WithOptions};
-use fred::interfaces::{ClientLike, ClusterInterface, KeysInterface};
+use fred::interfaces::{ClientLike, ClusterInterface, KeysInterface, MetricsInterface};
 use fred::types::config::{Options, Server};
 use fred::types::{ClusterHash, ConnectHandle, CustomCommand, Expiration, SetOptions, Value};
 use futures_util::future::{Either, select};
@@ -27,14 +27,17 @@ use crate::error::{Fault, RedisError, Reply, Result};
 /// How long a failed try to connect is the answer to whoever asks, before another is made.
 const RETRY_AFTER: Duration = Duration::from_millis(250);
 
+/// The most calls that wait to be sent. The driver would hold any number, also for callers who have gone.
+const MAX_QUEUED: usize = 4096;
+
 /// How long closing waits for what is under way.
 const QUIT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A connection, or the lack of one. Closed and stopped when it is dropped.
 pub(crate) struct Link {
-    client: Client,
-    /// The same client with what our commands want: no second try, for the caller has its origin to ask.
-    calls: WithOptions<Client>,
+    /// The driver's client with what our commands want: no second try, for the caller has its origin to ask.
+    /// Another one after each try to connect that failed, because the driver's counters do not survive that.
+    calls: RwLock<WithOptions<Client>>,
     /// Whether the client is ours to connect and to close.
     owned: bool,
     closed: AtomicBool,
@@ -83,8 +86,7 @@ impl Link {
     pub(crate) fn new(client: Client, owned: bool, command_timeout: Duration) -> Self {
         let options = Options { timeout: Some(command_timeout), fail_fast: true, ..Options::default() };
         Self {
-            calls: client.with_options(&options),
-            client,
+            calls: RwLock::new(client.with_options(&options)),
             owned,
             closed: AtomicBool::new(false),
             state: Arc::new(watch::Sender::new(State::Idle)),
@@ -96,13 +98,11 @@ impl Link {
         if self.closed.load(Ordering::Acquire) { Err(RedisError::Closed) } else { Ok(()) }
     }
 
-    /// Waits for the first connection; where there was one and it is gone, fails at once, and the driver goes on trying.
-    pub(crate) async fn ready(&self) -> Result<()> {
+    /// The client, once it has connected for the first time; where it was connected and is no more, an error at once, and
+    /// the driver goes on trying.
+    async fn ready(&self) -> Result<WithOptions<Client>> {
         self.check_open()?;
-        if !self.owned {
-            return if self.client.is_connected() { Ok(()) } else { Err(RedisError::NotConnected(None)) };
-        }
-        if !matches!(*self.state.borrow(), State::Made) {
+        if self.owned && !matches!(*self.state.borrow(), State::Made) {
             self.dial()?;
             let mut state = self.state.subscribe();
             // The sender is in `self`, so there is always an answer.
@@ -111,55 +111,62 @@ impl Link {
                 return Err(RedisError::NotConnected(why.clone()));
             }
         }
-        if self.client.is_connected() { Ok(()) } else { Err(RedisError::NotConnected(None)) }
+        let calls = self.calls();
+        if !calls.is_connected() {
+            return Err(RedisError::NotConnected(None));
+        }
+        if calls.command_queue_len() >= MAX_QUEUED {
+            return Err(RedisError::Crowded);
+        }
+        Ok(calls)
+    }
+
+    fn calls(&self) -> WithOptions<Client> {
+        self.calls.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Connects, and waits until the server answers to a command of ours.
     pub(crate) async fn connect(&self) -> Result<()> {
-        match self.ready().await {
-            Ok(()) => {}
+        let calls = match self.ready().await {
+            Ok(calls) => calls,
             // What the driver said is the answer here, not that there is no connection.
             Err(RedisError::NotConnected(Some(why))) => {
                 let fault = why.fault();
                 return Err(RedisError::Failed { fault, source: why });
             }
             Err(error) => return Err(error),
-        }
+        };
         // Credentials that are missing are noticed only now.
-        Ok(self.calls.ping::<()>(None).await?)
+        Ok(calls.ping::<()>(None).await?)
     }
 
     /// The value under `key`.
     pub(crate) async fn get(&self, key: String) -> Result<Option<Bytes>> {
-        self.ready().await?;
-        Ok(self.calls.get(key).await?)
+        Ok(self.ready().await?.get(key).await?)
     }
 
     /// The values under two keys of one slot.
     pub(crate) async fn get_both(&self, keys: [String; 2]) -> Result<[Option<Bytes>; 2]> {
-        self.ready().await?;
-        let found: Vec<Option<Bytes>> = self.calls.mget(Vec::from(keys)).await?;
+        let found: Vec<Option<Bytes>> = self.ready().await?.mget(Vec::from(keys)).await?;
         found.try_into().map_err(|_| RedisError::Unexpected("MGET"))
     }
 
     /// The first `len` bytes of the value under `key`; none where there is none.
     pub(crate) async fn beginning(&self, key: String, len: usize) -> Result<Bytes> {
-        self.ready().await?;
-        Ok(self.calls.getrange(key, 0, len.saturating_sub(1)).await?)
+        Ok(self.ready().await?.getrange(key, 0, len.saturating_sub(1)).await?)
     }
 
     /// Stores a value; `false` where it was to be there and is not.
     pub(crate) async fn set(&self, set: Set) -> Result<bool> {
-        self.ready().await?;
+        let calls = self.ready().await?;
         let (expire, options) = set.options();
-        let done: Value = self.calls.set(set.key, set.value, expire, options, false).await?;
+        let done: Value = calls.set(set.key, set.value, expire, options, false).await?;
         Ok(!done.is_null())
     }
 
     /// Removes a key; whether it was there.
     pub(crate) async fn unlink(&self, key: String) -> Result<bool> {
-        self.ready().await?;
-        Ok(self.calls.unlink::<u64, _>(key).await? > 0)
+        Ok(self.ready().await?.unlink::<u64, _>(key).await? > 0)
     }
 
     /// Sends all commands at once, in this order for each server; each has a result of its own.
@@ -167,9 +174,8 @@ impl Link {
         if commands.is_empty() {
             return Ok(Vec::new());
         }
-        self.ready().await?;
         let count = commands.len();
-        let pipeline = Pipeline::from(self.calls.clone());
+        let pipeline = Pipeline::from(self.ready().await?);
         for command in commands {
             // Only queued here: nothing waits.
             match command {
@@ -195,11 +201,11 @@ impl Link {
 
     /// The servers that keys are spread over; `None` stands for the only one.
     pub(crate) async fn nodes(&self) -> Result<Vec<Option<Server>>> {
-        self.ready().await?;
-        if !self.client.is_clustered() {
+        let calls = self.ready().await?;
+        if !calls.is_clustered() {
             return Ok(vec![None]);
         }
-        let state = self.client.cached_cluster_state().ok_or(RedisError::NotConnected(None))?;
+        let state = calls.cached_cluster_state().ok_or(RedisError::NotConnected(None))?;
         Ok(state.unique_primary_nodes().into_iter().map(Some).collect())
     }
 
@@ -211,18 +217,18 @@ impl Link {
         pattern: String,
         count: u32,
     ) -> Result<(Option<String>, Vec<Bytes>)> {
-        self.ready().await?;
-        let on_node = Options { cluster_node: node.cloned(), ..self.calls.options().clone() };
-        let calls = self.client.with_options(&on_node);
+        let calls = self.ready().await?;
+        let on_node = Options { cluster_node: node.cloned(), ..calls.options().clone() };
+        let calls = calls.with_options(&on_node);
         let (next, keys): (String, Vec<Bytes>) = calls.scan_page(cursor, pattern, Some(count), None).await?;
         Ok(((next != "0").then_some(next), keys))
     }
 
     /// The server's clock, in milliseconds since 1970.
     pub(crate) async fn time(&self) -> Result<i64> {
-        self.ready().await?;
+        let calls = self.ready().await?;
         let command = CustomCommand::new_static("TIME", ClusterHash::Random, false);
-        let (seconds, micros): (i64, i64) = self.calls.custom(command, Vec::<Value>::new()).await?;
+        let (seconds, micros): (i64, i64) = calls.custom(command, Vec::<Value>::new()).await?;
         Ok(seconds.saturating_mul(1000).saturating_add(micros.checked_div(1000).unwrap_or_default()))
     }
 
@@ -231,9 +237,10 @@ impl Link {
         if self.closed.swap(true, Ordering::AcqRel) || !self.owned {
             return;
         }
-        if self.client.is_connected() {
+        let calls = self.calls();
+        if calls.is_connected() {
             // Goes after all that was sent before; a server that does not answer is not waited for.
-            let _ = timeout(QUIT_TIMEOUT, self.client.quit()).await;
+            let _ = timeout(QUIT_TIMEOUT, calls.quit()).await;
             let mut state = self.state.subscribe();
             let _ = timeout(QUIT_TIMEOUT, state.wait_for(|state| !matches!(state, State::Made))).await;
         }
@@ -249,8 +256,15 @@ impl Link {
             State::Failed { .. } | State::Idle => {}
         }
         let runtime = Handle::try_current().map_err(|_| RedisError::NoRuntime)?;
+        let client = {
+            let mut calls = self.calls.write().unwrap_or_else(PoisonError::into_inner);
+            if task.is_some() {
+                *calls = calls.clone_new().with_options(calls.options());
+            }
+            Client::clone(&calls)
+        };
         self.state.send_replace(State::Pending);
-        *task = Some(runtime.spawn(hold(self.client.clone(), Ending::new(&self.state))).abort_handle());
+        *task = Some(runtime.spawn(hold(client, Ending::new(&self.state))).abort_handle());
         Ok(())
     }
 

@@ -9,6 +9,7 @@
     unreachable_pub
 )] // a test fails by panicking
 
+mod cancelled;
 mod contract;
 mod costs;
 mod outages;
