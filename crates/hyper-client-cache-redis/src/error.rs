@@ -130,10 +130,8 @@ fn classify<'a>(kind: &DriverKind, details: &'a str) -> (Fault, &'a str) {
         DriverKind::Backpressure => (Fault::Crowded, ""),
         DriverKind::Auth => (Fault::Refused, ""),
         DriverKind::Config | DriverKind::Url => (Fault::Unfit, ""),
-        // The driver's way of saying that the task of its connection has ended.
-        DriverKind::Unknown if details.contains("initialized") || details.contains("router") => {
-            (Fault::Unreachable, details)
-        }
+        // Without a code it is none of the server's: a connection, or its task, has ended on the way.
+        DriverKind::Unknown => (Fault::Unreachable, ""),
         _ => (Fault::Other, ""),
     }
 }
@@ -235,6 +233,7 @@ mod tests {
             (DriverKind::Backpressure, "Max in-flight commands reached.", Fault::Crowded, true),
             (DriverKind::IO, "Connection refused", Fault::Unreachable, true),
             (DriverKind::Canceled, "Canceled.", Fault::Unreachable, true),
+            (DriverKind::Unknown, "channel closed", Fault::Unreachable, true),
             (DriverKind::Config, "ERR This instance has cluster support disabled", Fault::Unfit, false),
             (DriverKind::Unknown, "ERR syntax error", Fault::Other, false),
         ] {

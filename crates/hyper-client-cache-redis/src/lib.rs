@@ -15,6 +15,7 @@ mod keyspace;
 mod scan;
 
 mod link;
+mod silence;
 #[cfg(feature = "tls")]
 mod tls;
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fred::clients::{Client, Pipeline, WithOptions};
-use fred::interfaces::{ClientLike, ClusterInterface, KeysInterface, MetricsInterface};
+use fred::interfaces::{ClientLike, ClusterInterface, FredResult, KeysInterface, MetricsInterface};
 use fred::types::config::{Options, Server};
 use fred::types::{ClusterHash, ConnectHandle, CustomCommand, Expiration, SetOptions, Value};
 use futures_util::future::{Either, select};
@@ -23,6 +23,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
 
 use crate::error::{Fault, RedisError, Reply, Result};
+use crate::silence::Silence;
 
 /// How long a failed try to connect is the answer to whoever asks, before another is made.
 const RETRY_AFTER: Duration = Duration::from_millis(250);
@@ -42,6 +43,7 @@ pub(crate) struct Link {
     owned: bool,
     closed: AtomicBool,
     state: Arc<watch::Sender<State>>,
+    silence: Silence,
     /// The task that connects and then waits for the connection to end.
     task: Mutex<Option<AbortHandle>>,
 }
@@ -90,6 +92,7 @@ impl Link {
             owned,
             closed: AtomicBool::new(false),
             state: Arc::new(watch::Sender::new(State::Idle)),
+            silence: Silence::new(),
             task: Mutex::default(),
         }
     }
@@ -118,7 +121,19 @@ impl Link {
         if calls.command_queue_len() >= MAX_QUEUED {
             return Err(RedisError::Crowded);
         }
+        if self.silence.asked() && self.owned {
+            self.silence.probe(calls.clone(), lock(&self.task).clone());
+        }
         Ok(calls)
+    }
+
+    /// The result of a command; any answer of the server shows that it is there.
+    fn heard<T>(&self, result: FredResult<T>) -> Result<T> {
+        let result = result.map_err(RedisError::from);
+        if !matches!(&result, Err(error) if error.fault().is_some_and(Fault::is_transient)) {
+            self.silence.heard();
+        }
+        result
     }
 
     fn calls(&self) -> WithOptions<Client> {
@@ -137,36 +152,37 @@ impl Link {
             Err(error) => return Err(error),
         };
         // Credentials that are missing are noticed only now.
-        Ok(calls.ping::<()>(None).await?)
+        self.heard(calls.ping::<()>(None).await)
     }
 
     /// The value under `key`.
     pub(crate) async fn get(&self, key: String) -> Result<Option<Bytes>> {
-        Ok(self.ready().await?.get(key).await?)
+        self.heard(self.ready().await?.get(key).await)
     }
 
     /// The values under two keys of one slot.
     pub(crate) async fn get_both(&self, keys: [String; 2]) -> Result<[Option<Bytes>; 2]> {
-        let found: Vec<Option<Bytes>> = self.ready().await?.mget(Vec::from(keys)).await?;
+        let found = self.ready().await?.mget::<Vec<Option<Bytes>>, _>(Vec::from(keys)).await;
+        let found = self.heard(found)?;
         found.try_into().map_err(|_| RedisError::Unexpected("MGET"))
     }
 
     /// The first `len` bytes of the value under `key`; none where there is none.
     pub(crate) async fn beginning(&self, key: String, len: usize) -> Result<Bytes> {
-        Ok(self.ready().await?.getrange(key, 0, len.saturating_sub(1)).await?)
+        self.heard(self.ready().await?.getrange(key, 0, len.saturating_sub(1)).await)
     }
 
     /// Stores a value; `false` where it was to be there and is not.
     pub(crate) async fn set(&self, set: Set) -> Result<bool> {
         let calls = self.ready().await?;
         let (expire, options) = set.options();
-        let done: Value = calls.set(set.key, set.value, expire, options, false).await?;
-        Ok(!done.is_null())
+        let done = calls.set::<Value, _, _>(set.key, set.value, expire, options, false).await;
+        Ok(!self.heard(done)?.is_null())
     }
 
     /// Removes a key; whether it was there.
     pub(crate) async fn unlink(&self, key: String) -> Result<bool> {
-        Ok(self.ready().await?.unlink::<u64, _>(key).await? > 0)
+        Ok(self.heard(self.ready().await?.unlink::<u64, _>(key).await)? > 0)
     }
 
     /// Sends all commands at once, in this order for each server; each has a result of its own.
@@ -191,7 +207,7 @@ impl Link {
             }
         }
         let mut results: Vec<_> =
-            pipeline.try_all::<Value>().await.into_iter().map(|result| result.map_err(RedisError::from)).collect();
+            pipeline.try_all::<Value>().await.into_iter().map(|result| self.heard(result)).collect();
         if results.len() == count {
             return Ok(results);
         }
@@ -220,7 +236,8 @@ impl Link {
         let calls = self.ready().await?;
         let on_node = Options { cluster_node: node.cloned(), ..calls.options().clone() };
         let calls = calls.with_options(&on_node);
-        let (next, keys): (String, Vec<Bytes>) = calls.scan_page(cursor, pattern, Some(count), None).await?;
+        let page = calls.scan_page::<(String, Vec<Bytes>), _, _>(cursor, pattern, Some(count), None).await;
+        let (next, keys) = self.heard(page)?;
         Ok(((next != "0").then_some(next), keys))
     }
 
@@ -228,7 +245,8 @@ impl Link {
     pub(crate) async fn time(&self) -> Result<i64> {
         let calls = self.ready().await?;
         let command = CustomCommand::new_static("TIME", ClusterHash::Random, false);
-        let (seconds, micros): (i64, i64) = calls.custom(command, Vec::<Value>::new()).await?;
+        let time = calls.custom::<(i64, i64), _>(command, Vec::<Value>::new()).await;
+        let (seconds, micros) = self.heard(time)?;
         Ok(seconds.saturating_mul(1000).saturating_add(micros.checked_div(1000).unwrap_or_default()))
     }
 
@@ -319,7 +337,7 @@ impl Ending {
         Self { state: Arc::clone(state), why: None }
     }
 
-    fn because(&mut self, ended: std::result::Result<fred::prelude::FredResult<()>, tokio::task::JoinError>) {
+    fn because(&mut self, ended: std::result::Result<FredResult<()>, tokio::task::JoinError>) {
         if let Ok(Err(error)) = ended {
             self.why = Some(Arc::new(Reply::from(&error)));
         }

@@ -12,6 +12,7 @@
 mod cancelled;
 mod contract;
 mod costs;
+mod lying;
 mod outages;
 mod server;
 mod support;
