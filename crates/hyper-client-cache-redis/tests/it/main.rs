@@ -12,7 +12,9 @@
 mod cancelled;
 mod contract;
 mod costs;
+mod lifecycle;
 mod lying;
 mod outages;
 mod server;
 mod support;
+mod topologies;

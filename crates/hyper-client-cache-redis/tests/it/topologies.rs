@@ -1,0 +1,207 @@
+//! Clusters, sentinels, TLS, clients that were there before.
+
+use std::time::{Duration, Instant};
+
+use futures_util::TryStreamExt;
+use hyper_client_cache_core::cache::Cache;
+use hyper_client_cache_core::storage::Entry;
+use hyper_client_cache_core::{CachedSession, ErrorKind};
+use hyper_client_cache_redis::fred::interfaces::ClientLike;
+use hyper_client_cache_redis::fred::types::config::Config;
+use hyper_client_cache_redis::{RedisCache, RedisConfig};
+use hyper_client_cache_testkit::origin::{Answer, Origin};
+
+use crate::server::{self, Server};
+use crate::support::{self, address, key, keys_of, remove, unique, until};
+
+/// A look at everything a cache does, on a server of whatever kind.
+async fn works(config: RedisConfig) {
+    let cache = config.connect().await.unwrap();
+    let responses = cache.responses();
+    let entries: Vec<_> = (0..100).map(|number| (key(number), Entry::new("head", format!("{number}")))).collect();
+    responses.write_many(entries.clone()).await.unwrap();
+    assert_eq!(responses.size().await.unwrap(), 100);
+    let mut found: Vec<_> = responses.entries().try_collect().await.unwrap();
+    found.sort_by_key(|(key, _)| *key);
+    assert_eq!(found, entries);
+    assert_eq!(responses.delete_many(&[key(1), key(2), key(1000)]).await.unwrap(), 2);
+    cache.clear().await.unwrap();
+    assert_eq!(responses.size().await.unwrap(), 0);
+    cache.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_behind_sentinels_is_found() {
+    works(RedisCache::builder(unique("sentinel")).url(address("HCC_REDIS_SENTINEL_URL"))).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_with_tls_is_spoken_to_encrypted() {
+    let ca = std::fs::read(address("HCC_REDIS_TLS_CA")).unwrap();
+    let url = address("HCC_REDIS_TLS_URL");
+    works(RedisCache::builder(unique("tls")).url(&url).ca_certificates(ca)).await;
+    // Case 122: an authority that nobody named.
+    let error = RedisCache::builder("tls").url(&url).connect().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Storage, "{error:?}");
+}
+
+/// Case 122: expired, for another host, self-signed, or no TLS at all.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_does_not_fit_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (certificate, private) = (folder.path().join("certificate.pem"), folder.path().join("key.pem"));
+    let long_ago = (rcgen::date_time_ymd(2000, 1, 1), rcgen::date_time_ymd(2001, 1, 1));
+    for (host, times, trusted, accepted) in [
+        ("127.0.0.1", None, true, true),
+        ("127.0.0.1", None, false, false),
+        ("example.com", None, true, false),
+        ("127.0.0.1", Some(long_ago), true, false),
+    ] {
+        let signing = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(vec![host.to_owned()]).unwrap();
+        if let Some((from, to)) = times {
+            (params.not_before, params.not_after) = (from, to);
+        }
+        let signed = params.self_signed(&signing).unwrap();
+        std::fs::write(&certificate, signed.pem()).unwrap();
+        std::fs::write(&private, signing.serialize_pem()).unwrap();
+        let port = server::free_port();
+        let files = [certificate.to_str().unwrap(), private.to_str().unwrap()];
+        let server = Server::start(&[
+            "--tls-port",
+            &port.to_string(),
+            "--tls-cert-file",
+            files[0],
+            "--tls-key-file",
+            files[1],
+            "--tls-auth-clients",
+            "no",
+            "--tls-ca-cert-file",
+            files[0],
+        ]);
+        let config = RedisCache::builder(unique("certificate")).url(format!("rediss://127.0.0.1:{port}"));
+        let config = if trusted { config.ca_certificates(signed.pem()) } else { config };
+        let connected = config.clone().connect().await;
+        assert_eq!(connected.is_ok(), accepted, "{host} {trusted}: {:?}", connected.err());
+        // The same server in clear.
+        let plain = config.url(server.url().replace("redis://", "rediss://")).connect().await;
+        assert!(plain.is_err());
+    }
+}
+
+/// A client that is there already: shared, connected by its owner, and left open.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_existing_client_is_used_and_left_open() {
+    let client = support::client(&support::standalone()).await;
+    works(RedisCache::builder(unique("client")).client(client.clone())).await;
+    assert!(client.is_connected());
+    works(RedisCache::builder(unique("client")).client(client.clone())).await;
+    client.quit().await.unwrap();
+    let error = RedisCache::builder("client").client(client).connect().await.unwrap_err();
+    assert!(error.is_transient(), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_drivers_own_configuration_is_used() {
+    let config = Config::from_url(&support::standalone()).unwrap();
+    works(RedisCache::builder(unique("driver")).client_config(config)).await;
+}
+
+/// On a cluster keys are spread, and what belongs to one request lies together.
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_are_spread_over_a_cluster_and_those_of_a_request_are_not() {
+    let name = unique("spread");
+    let origin = Origin::start(|request: &hyper_client_cache_testkit::origin::Recorded| {
+        let len = if request.path().contains("large") { 1_000_000 } else { 10 };
+        Answer::pattern(len).header("cache-control", "max-age=3600")
+    })
+    .await;
+    let cache = RedisCache::builder(&name).url(support::cluster()).connect().await.unwrap();
+    let session = CachedSession::builder().cache(cache).build().unwrap();
+    for number in 0..20 {
+        for path in ["/small", "/large"] {
+            let url = origin.url(&format!("{path}/{number}"));
+            let miss = session.get(&url).send().await.unwrap().bytes().await.unwrap();
+            session.layer().flush().await;
+            let hit = session.get(&url).send().await.unwrap();
+            assert!(hit.from_cache());
+            assert!(hit.bytes().await.unwrap() == miss);
+        }
+    }
+    session.close().await.unwrap();
+    let client = support::client(&support::cluster()).await;
+    let keys = keys_of(&client, &name).await;
+    assert_eq!(keys.len(), 20 + 20 * 5, "{keys:?}");
+    let tags: std::collections::BTreeSet<_> =
+        keys.iter().map(|key| key.split_once('{').unwrap().1.split_once('}').unwrap().0.to_owned()).collect();
+    assert_eq!(tags.len(), 40);
+    let _ = client.quit().await;
+    remove(&support::cluster(), &name).await;
+}
+
+/// Case 214: three masters with a replica each, one master is killed: no request fails, hits are back when the replica
+/// has taken over, and what was invalidated before is not served after.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_goes_on_after_a_master_was_killed() {
+    const HITS_BACK: Duration = Duration::from_secs(15);
+    let mut nodes: Vec<_> = (0..6)
+        .map(|_| {
+            let timeout = ["--cluster-node-timeout", "1000", "--cluster-announce-ip", "127.0.0.1"];
+            let cluster = ["--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf"];
+            Server::start(&[&cluster[..], &timeout].concat())
+        })
+        .collect();
+    let addresses: Vec<_> = nodes.iter().map(|node| format!("127.0.0.1:{}", node.port())).collect();
+    let made = std::process::Command::new("redis-cli")
+        .args(["--cluster", "create"])
+        .args(&addresses)
+        .args(["--cluster-replicas", "1", "--cluster-yes"])
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stdout));
+    until("the cluster is up", async || {
+        nodes.iter().all(|node| {
+            node.command(&["CLUSTER", "INFO"]).contains("cluster_state:ok")
+                && node.command(&["CLUSTER", "NODES"]).matches("slave").count() == 3
+                // A replica that never was in step with its master does not take over.
+                && !node.command(&["INFO", "replication"]).contains("master_link_status:down")
+        })
+    })
+    .await;
+    let origin = Origin::start(|_: &hyper_client_cache_testkit::origin::Recorded| {
+        Answer::ok("body").header("cache-control", "max-age=3600")
+    })
+    .await;
+    let url = format!("redis-cluster://{}?node={}&node={}", addresses[3], addresses[4], addresses[5]);
+    let cache = RedisCache::builder(unique("failover")).url(url).connect().await.unwrap();
+    let session = CachedSession::builder().cache(cache.clone()).build().unwrap();
+    let urls: Vec<_> = (0..30).map(|number| origin.url(&format!("/{number}"))).collect();
+    for url in &urls {
+        session.get(url).send().await.unwrap().bytes().await.unwrap();
+    }
+    session.layer().flush().await;
+    // Invalidated, and replicated, before the master goes.
+    let gone = &urls[0];
+    session.post(gone).send().await.unwrap().bytes().await.unwrap();
+    session.layer().flush().await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+
+    nodes[0].kill();
+    let killed = Instant::now();
+    assert!(!session.get(gone).send().await.unwrap().from_cache(), "what was invalidated was served");
+    loop {
+        let mut hits = 0;
+        for url in &urls[1..] {
+            let response = session.get(url).send().await.unwrap();
+            hits += usize::from(response.from_cache());
+            assert_eq!(response.text().await.unwrap(), "body");
+        }
+        session.layer().flush().await;
+        if hits == urls.len() - 1 {
+            break;
+        }
+        assert!(killed.elapsed() < HITS_BACK, "{hits} of {} are hits after {HITS_BACK:?}", urls.len() - 1);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    session.close().await.unwrap();
+}
