@@ -235,7 +235,8 @@ impl Link {
     ) -> Result<(Option<String>, Vec<Bytes>)> {
         let calls = self.ready().await?;
         let on_node = Options { cluster_node: node.cloned(), ..calls.options().clone() };
-        let calls = calls.with_options(&on_node);
+        // Of the client itself: options around options are overruled by the inner ones.
+        let calls = Client::with_options(&calls, &on_node);
         let page = calls.scan_page::<(String, Vec<Bytes>), _, _>(cursor, pattern, Some(count), None).await;
         let (next, keys) = self.heard(page)?;
         Ok(((next != "0").then_some(next), keys))
