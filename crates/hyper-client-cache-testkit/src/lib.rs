@@ -4,6 +4,7 @@
 //! A crate that implements [`Storage`](core::storage::Storage) writes a [`Harness`](contract::Harness) of some twenty
 //! lines, calls [`contract_tests!`] once, and has one test for each rule of the contract; one that implements
 //! [`Cache`](core::cache::Cache) does the same with [`cache_contract_tests!`].
+//! With the feature `session`, `session_tests!` runs what users of a session are promised over the same cache.
 //! `docs/writing-a-backend.md` walks from an empty crate to a green suite, `docs/storage-contract.md` explains each
 //! rule.
 //!
@@ -26,6 +27,9 @@
 //! ```
 
 pub mod contract;
+
+#[cfg(feature = "session")]
+pub mod session;
 
 pub mod reference;
 

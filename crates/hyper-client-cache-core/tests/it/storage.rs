@@ -6,7 +6,7 @@ use hyper_client_cache_core::cache::{Cache, MemoryCache, StorageCache};
 use hyper_client_cache_core::storage::{CacheKey, MemoryStorage, MemoryStorageBuilder, TieredStorage};
 use hyper_client_cache_testkit::contract::{CacheHarness, Damage, Harness, Opened};
 use hyper_client_cache_testkit::reference::{Disk, ReferenceStorage};
-use hyper_client_cache_testkit::{ManualClock, async_trait, cache_contract_tests, contract_tests};
+use hyper_client_cache_testkit::{ManualClock, async_trait, cache_contract_tests, contract_tests, session_tests};
 
 #[derive(Debug, Default)]
 struct Memory(ManualClock);
@@ -128,6 +128,12 @@ mod memory {
 
         cache_contract_tests!(Memory::default());
     }
+
+    mod session {
+        use super::*;
+
+        session_tests!(Memory::default());
+    }
 }
 
 mod tiered {
@@ -140,5 +146,11 @@ mod tiered {
         use super::*;
 
         cache_contract_tests!(Tiered::default());
+    }
+
+    mod session {
+        use super::*;
+
+        session_tests!(Tiered::default());
     }
 }

@@ -11,7 +11,7 @@ use hyper_client_cache_core::cache::Cache;
 use hyper_client_cache_core::storage::{CacheKey, Entry, Storage};
 use hyper_client_cache_fs::{FsCache, FsConfig, FsStorage};
 use hyper_client_cache_testkit::contract::{self, CacheHarness, Damage, Harness, Opened};
-use hyper_client_cache_testkit::{ManualClock, async_trait, cache_contract_tests, contract_tests};
+use hyper_client_cache_testkit::{ManualClock, async_trait, cache_contract_tests, contract_tests, session_tests};
 
 use crate::support;
 
@@ -163,4 +163,10 @@ mod cache {
     use super::*;
 
     cache_contract_tests!(Files::new());
+}
+
+mod session {
+    use super::*;
+
+    session_tests!(Files::new());
 }

@@ -12,7 +12,7 @@ use hyper_client_cache_mongo::mongodb::bson::{Binary, Document, doc};
 use hyper_client_cache_mongo::mongodb::{Client, Collection};
 use hyper_client_cache_mongo::{MongoCache, MongoConfig, MongoStorage};
 use hyper_client_cache_testkit::contract::{self, CacheHarness, Damage, Harness, Opened};
-use hyper_client_cache_testkit::{ManualClock, async_trait, cache_contract_tests, contract_tests};
+use hyper_client_cache_testkit::{ManualClock, async_trait, cache_contract_tests, contract_tests, session_tests};
 
 use crate::support::{self, Commands, Databases, url};
 
@@ -140,4 +140,10 @@ mod cache_contract {
     use super::*;
 
     cache_contract_tests!(Mongo::new());
+}
+
+mod session {
+    use super::*;
+
+    session_tests!(Mongo::new());
 }

@@ -12,7 +12,7 @@ use hyper_client_cache_redis::fred::interfaces::{ClientLike, KeysInterface};
 use hyper_client_cache_redis::fred::types::Expiration;
 use hyper_client_cache_redis::{RedisCache, RedisConfig};
 use hyper_client_cache_testkit::contract::{self, CacheHarness, Damage, Harness, Opened};
-use hyper_client_cache_testkit::{ManualClock, async_trait, cache_contract_tests, contract_tests};
+use hyper_client_cache_testkit::{ManualClock, async_trait, cache_contract_tests, contract_tests, session_tests};
 
 use crate::server::Server;
 use crate::support;
@@ -196,6 +196,12 @@ mod standalone {
 
         cache_contract_tests!(Redis::standalone());
     }
+
+    mod session {
+        use super::super::*;
+
+        session_tests!(Redis::standalone());
+    }
 }
 
 mod cluster {
@@ -209,5 +215,11 @@ mod cluster {
         use super::super::*;
 
         cache_contract_tests!(Redis::cluster());
+    }
+
+    mod session {
+        use super::super::*;
+
+        session_tests!(Redis::cluster());
     }
 }

@@ -11,7 +11,7 @@ use hyper_client_cache_sqlite::sqlx::Row;
 use hyper_client_cache_sqlite::sqlx::sqlite::SqliteConnectOptions;
 use hyper_client_cache_sqlite::{SqliteCache, SqliteConfig, sqlx};
 use hyper_client_cache_testkit::contract::{self, CacheHarness, Damage, Harness, Opened};
-use hyper_client_cache_testkit::{ManualClock, async_trait, cache_contract_tests, contract_tests};
+use hyper_client_cache_testkit::{ManualClock, async_trait, cache_contract_tests, contract_tests, session_tests};
 
 use crate::support;
 
@@ -133,4 +133,10 @@ mod cache {
     use super::*;
 
     cache_contract_tests!(Sqlite::new());
+}
+
+mod session {
+    use super::*;
+
+    session_tests!(Sqlite::new());
 }

@@ -30,7 +30,12 @@ mod parts;
 mod victim;
 
 pub use self::harness::{CacheHarness, Damage, Harness, Opened};
+pub(crate) use self::outcome::shown;
 pub use self::outcome::{Outcome, Verdict, Violation};
+#[cfg(feature = "session")]
+pub(crate) use self::outcome::{ensure, ensure_eq};
+#[cfg(feature = "session")]
+pub(crate) use self::runner::check_in;
 pub use self::runner::{Report, Row, run, run_cache};
 pub use self::suite::{CACHE_TESTS, STORAGE_TESTS, Test};
 pub use self::victim::victim;

@@ -65,7 +65,7 @@ impl From<hyper_client_cache_core::Error> for Violation {
 }
 
 /// A value for a message: what is long is cut, because a list of 2,000 keys tells nobody anything.
-pub(super) fn shown(value: &impl fmt::Debug) -> String {
+pub(crate) fn shown(value: &impl fmt::Debug) -> String {
     const MOST: usize = 160;
     let text = format!("{value:?}");
     match text.char_indices().nth(MOST) {
@@ -92,8 +92,8 @@ macro_rules! ensure_eq {
                     return Err($crate::contract::Violation::new(format!(
                         "{}: found {}, expected {}",
                         format_args!($($message)+),
-                        $crate::contract::outcome::shown(left),
-                        $crate::contract::outcome::shown(right),
+                        $crate::contract::shown(left),
+                        $crate::contract::shown(right),
                     )));
                 }
             }
@@ -101,4 +101,4 @@ macro_rules! ensure_eq {
     };
 }
 
-pub(super) use {ensure, ensure_eq};
+pub(crate) use {ensure, ensure_eq};

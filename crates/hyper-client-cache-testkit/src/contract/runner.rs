@@ -156,7 +156,7 @@ pub fn check_cache<F: Future<Output = Arc<dyn CacheHarness>>>(name: &str, harnes
 }
 
 #[allow(clippy::panic, clippy::expect_used)] // the body of a test: panicking is how it fails
-fn check_in<H, F>(tests: &[Test<H>], name: &str, harness: F, skips: &[&str])
+pub(crate) fn check_in<H, F>(tests: &[Test<H>], name: &str, harness: F, skips: &[&str])
 where
     H: ?Sized + Send + Sync + 'static,
     F: Future<Output = Arc<H>>,

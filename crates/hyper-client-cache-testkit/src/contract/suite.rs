@@ -16,7 +16,7 @@ pub struct Test<H: ?Sized> {
     pub rule: &'static str,
     /// What it shows: its name in every backend's tests.
     pub name: &'static str,
-    pub(super) body: for<'a> fn(&'a Arc<H>) -> Running<'a>,
+    pub(crate) body: for<'a> fn(&'a Arc<H>) -> Running<'a>,
 }
 
 impl<H: ?Sized> fmt::Debug for Test<H> {

@@ -1,0 +1,120 @@
+//! What a user of a session is promised, as tests that can be put under any cache.
+//!
+//! Where [`contract`](crate::contract) asks a storage and a cache directly, these tests send requests through a
+//! [`CachedSession`] to a scripted origin, and look at answers, counts and the cache.
+//! A backend calls [`session_tests!`](crate::session_tests) with the same [`CacheHarness`] as
+//! [`cache_contract_tests!`](crate::cache_contract_tests).
+//! `docs/session-suite.md` says which test stands for which promise of the cache that this project is modelled on.
+//!
+//! In reading order: `requests` (what is one request and what is another), `lifetime` (how long), `headers` (what
+//! servers and callers say about it), `revalidation`, `redirects`, `bodies`, `looking` (what is stored), `use_of` (a
+//! session and its cache, as objects).
+
+mod support;
+
+mod requests;
+
+mod lifetime;
+
+mod headers;
+
+mod revalidation;
+
+mod redirects;
+
+mod bodies;
+
+mod looking;
+
+mod use_of;
+
+use std::future::Future;
+use std::sync::Arc;
+
+use crate::contract::{CacheHarness, Test, check_in};
+use crate::core::session::CachedSession;
+
+/// Calls another macro with the list of all tests of sessions.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __session_tests {
+    ($callback:ident! $($arguments:tt)*) => {
+        $crate::$callback! { [$($arguments)*]
+            session requests session_the_second_request_is_answered_from_the_cache,
+            session requests session_different_parameters_are_different_requests,
+            session requests session_each_method_is_a_request_of_its_own,
+            session requests session_callers_with_other_credentials_never_meet,
+            session requests session_five_hundred_at_once_are_fetched_once_each,
+            session requests session_a_hundred_equal_requests_are_one,
+            session lifetime session_a_request_may_say_how_long,
+            session lifetime session_nothing_said_is_kept_until_deleted,
+            session lifetime session_what_is_not_to_be_stored_is_not,
+            session lifetime session_the_expired_are_removed_and_the_others_kept,
+            session lifetime session_a_disabled_session_neither_reads_nor_writes,
+            session lifetime session_offline_answers_what_is_stored_or_504,
+            session headers session_the_servers_lifetime_counts,
+            session headers session_what_the_server_forbids_is_not_stored,
+            session headers session_no_store_of_a_request_passes_the_cache,
+            session headers session_no_cache_of_a_request_asks_the_server,
+            session headers session_headers_are_ignored_where_that_is_asked_for,
+            session headers session_variants_lie_side_by_side,
+            session headers session_repeated_lines_come_back_as_they_were,
+            session revalidation session_a_304_renews_what_is_stored,
+            session revalidation session_a_changed_answer_replaces_what_is_stored,
+            session revalidation session_a_refresh_without_validators_fetches_anew,
+            session revalidation session_stale_is_served_on_an_error_where_allowed,
+            session redirects session_each_hop_is_stored_and_answered_by_itself,
+            session redirects session_a_redirect_is_found_and_deleted_by_its_url,
+            session bodies session_an_empty_body_is_a_body,
+            session bodies session_a_large_body_streams_twice,
+            session bodies session_a_body_that_is_not_stored_is_read_all_the_same,
+            session bodies session_a_body_cut_short_is_never_stored,
+            session looking session_what_is_stored_is_found_by_url,
+            session looking session_urls_are_listed_once_each,
+            session looking session_deleting_by_url_takes_every_variant,
+            session looking session_clearing_leaves_nothing,
+            session use_of session_closing_closes_its_own_cache_and_no_shared_one,
+            session use_of session_two_sessions_share_one_cache,
+            session use_of session_a_dropped_session_loses_nothing,
+            session use_of session_a_thousand_urls_leave_nothing_in_flight,
+        }
+    };
+}
+
+/// Makes one `#[test]` of each test of sessions. The argument is an expression for a [`CacheHarness`]; all else is as
+/// with [`contract_tests!`](crate::contract_tests).
+#[macro_export]
+macro_rules! session_tests {
+    ($harness:expr $(,)?) => {
+        $crate::session_tests!($harness, skip = []);
+    };
+    ($harness:expr, skip = $skips:tt $(,)?) => {
+        $crate::__session_tests! { __session_functions! ($harness) $skips }
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __session_functions {
+    ([($harness:expr) $skips:tt] $($rule:ident $module:ident $name:ident,)*) => {
+        $(
+            #[test]
+            fn $name() {
+                $crate::session::check(
+                    stringify!($name),
+                    async { ::std::sync::Arc::new($harness) as ::std::sync::Arc<dyn $crate::contract::CacheHarness> },
+                    $crate::__names!($skips),
+                );
+            }
+        )*
+    };
+}
+
+/// Every test of sessions.
+pub const SESSION_TESTS: &[Test<dyn CacheHarness>] = __session_tests!(__test_table! CacheHarness);
+
+/// The body of each test that [`session_tests!`](crate::session_tests) makes.
+#[doc(hidden)]
+pub fn check<F: Future<Output = Arc<dyn CacheHarness>>>(name: &str, harness: F, skips: &[&str]) {
+    check_in(SESSION_TESTS, name, harness, skips);
+}

@@ -1,0 +1,63 @@
+//! Redirects: each hop is a request of its own.
+
+use super::support::Case;
+use crate::contract::{CacheHarness, Outcome, Verdict, ensure, ensure_eq};
+use crate::origin::Answer;
+
+/// Seed lines 8 and 78, feature 17: after one to four hops, relative or absolute, all of it comes from the cache, and
+/// so does the last URL by itself.
+pub(super) async fn session_each_hop_is_stored_and_answered_by_itself(harness: &dyn CacheHarness) -> Outcome {
+    let case = Case::new(harness).await?;
+    let mut redirects: u64 = 0;
+    for hops in 1..=4_usize {
+        let path = |hop: usize| format!("/{hops}-{hop}");
+        for hop in 0..hops {
+            let next = path(hop.saturating_add(1));
+            // Now relative, now absolute.
+            let location = if hop % 2 == 0 { next } else { case.origin.url(&next) };
+            case.origin.on(&path(hop), Answer::redirect(301, &location).header("cache-control", "max-age=600"));
+        }
+        let (begin, end) = (path(0), path(hops));
+        case.serve(&end, &[]);
+        let before = case.origin.count();
+        let first = case.get(&begin).send().await?;
+        ensure_eq!(first.history().len(), hops, "hops");
+        ensure_eq!(first.text().await?, end, "the body after {hops} hops");
+        case.flush().await;
+        redirects = redirects.saturating_add(hops as u64);
+        ensure_eq!(case.cache.redirects().size().await?, redirects, "redirects that are stored");
+        let again = case.get(&begin).send().await?;
+        ensure!(again.from_cache(), "the answer after {hops} hops is not cached");
+        ensure_eq!(again.history().len(), hops, "hops from the cache");
+        ensure_eq!(again.text().await?, end, "the body from the cache after {hops} hops");
+        ensure!(case.hits(&end).await?, "the last URL is not cached by itself");
+        ensure_eq!(
+            case.origin.count().saturating_sub(before),
+            hops.saturating_add(1),
+            "requests that reached the origin"
+        );
+    }
+    Ok(Verdict::Kept)
+}
+
+/// Seed lines 9 to 11: deleting one URL leaves what else leads to the same answer, which is then fetched anew.
+pub(super) async fn session_a_redirect_is_found_and_deleted_by_its_url(harness: &dyn CacheHarness) -> Outcome {
+    let case = Case::new(harness).await?;
+    for path in ["/a", "/b"] {
+        case.origin.on(path, Answer::redirect(301, "/end").header("cache-control", "max-age=600"));
+    }
+    case.serve("/end", &[]);
+    for path in ["/a", "/b"] {
+        case.get(path).send().await?.text().await?;
+    }
+    case.flush().await;
+    let cache = case.session.cache();
+    for path in ["/a", "/b", "/end"] {
+        ensure!(cache.has_url(&case.origin.url(path)).await?, "{path} is not found by its URL");
+    }
+    cache.delete_url(&case.origin.url("/a")).await?;
+    ensure!(!cache.has_url(&case.origin.url("/a")).await?, "a redirect is still there after it was deleted");
+    ensure!(cache.has_url(&case.origin.url("/b")).await?, "another redirect went with it");
+    ensure!(cache.has_url(&case.origin.url("/end")).await?, "the answer went with one of the redirects to it");
+    Ok(Verdict::Kept)
+}

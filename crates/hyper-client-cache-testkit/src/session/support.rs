@@ -1,0 +1,67 @@
+//! A session over the cache under test, and what the tests ask it again and again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::CachedSession;
+use crate::contract::{CacheHarness, Violation};
+use crate::core::cache::Cache;
+use crate::core::session::{RequestBuilder, SessionBuilder};
+use crate::origin::{Answer, Origin};
+
+/// A session over an empty cache, the cache, and an origin.
+pub(super) struct Case {
+    pub(super) session: CachedSession,
+    pub(super) cache: Arc<dyn Cache>,
+    pub(super) origin: Origin,
+}
+
+impl Case {
+    pub(super) async fn new(harness: &dyn CacheHarness) -> Result<Self, Violation> {
+        Self::with(harness, |builder| builder).await
+    }
+
+    pub(super) async fn with(
+        harness: &dyn CacheHarness,
+        configure: impl FnOnce(SessionBuilder) -> SessionBuilder,
+    ) -> Result<Self, Violation> {
+        let cache = harness.open().await;
+        let session = configure(builder(harness, &cache)).build()?;
+        Ok(Self { session, cache, origin: Origin::scripted().await })
+    }
+
+    /// Lets the origin answer this path with these header lines.
+    pub(super) fn serve(&self, path: &str, headers: &[(&str, &str)]) {
+        let answer =
+            headers.iter().fold(Answer::ok(path.to_owned()), |answer, (name, value)| answer.header(name, value));
+        self.origin.on(path, answer);
+    }
+
+    pub(super) fn get(&self, path: &str) -> RequestBuilder {
+        self.session.get(self.origin.url(path))
+    }
+
+    /// Asks for a path, and says whether the answer, whose body must be the path, came from the cache.
+    pub(super) async fn hits(&self, path: &str) -> Result<bool, Violation> {
+        hits(self.get(path), path).await
+    }
+
+    /// Waits until nothing is on its way to the store any more.
+    pub(super) async fn flush(&self) {
+        self.session.layer().flush().await;
+    }
+}
+
+/// Sends, reads the body, which must be `body`, and says whether it came from the cache.
+pub(super) async fn hits(request: RequestBuilder, body: &str) -> Result<bool, Violation> {
+    let response = request.send().await?;
+    let from_cache = response.from_cache();
+    let text = response.text().await?;
+    if text == body { Ok(from_cache) } else { Err(Violation::new(format!("the body is {text:?}, not {body:?}"))) }
+}
+
+/// Options of a session over `cache`, which it shares.
+pub(super) fn builder(harness: &dyn CacheHarness, cache: &Arc<dyn Cache>) -> SessionBuilder {
+    let builder = CachedSession::builder().shared_cache(cache.clone()).clock(Arc::new(harness.clock()));
+    builder.timeout(Duration::from_secs(30))
+}
