@@ -3,7 +3,7 @@
 //! # Reading order
 //!
 //! `config` (what can be set, and connecting), `cache` (the three storages of a session), `storage` (one collection as
-//! a storage), `document` (an entry as a document), `schema` (the index), `commands` (running the driver's operations to
+//! a storage; `listing` for its listings), `document` (an entry as a document), `schema` (the index), `commands` (running the driver's operations to
 //! their end), `error`.
 
 // In tests an overflow panics, which is how a test fails.
@@ -14,6 +14,8 @@ mod config;
 mod cache;
 
 mod storage;
+
+mod listing;
 
 mod document;
 

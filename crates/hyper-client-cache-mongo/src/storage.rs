@@ -1,6 +1,6 @@
 //! One collection of a database as a [`Storage`].
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_core::stream::BoxStream;
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{StreamExt, TryStreamExt};
 use hyper_client_cache_core::Result;
 use hyper_client_cache_core::clock::Clock;
 use hyper_client_cache_core::storage::{CacheKey, Entry, NativeExpiry, Storage, StorageInfo, StorageStats};
@@ -41,7 +41,7 @@ const TRIES: u32 = 5;
 #[derive(Clone)]
 pub struct MongoStorage {
     pub(crate) shared: Arc<Shared>,
-    collection: Collection<RawDocumentBuf>,
+    pub(crate) collection: Collection<RawDocumentBuf>,
     own: Arc<Own>,
 }
 
@@ -101,11 +101,11 @@ impl MongoStorage {
         }
     }
 
-    fn check_open(&self) -> Result<(), MongoError> {
+    pub(crate) fn check_open(&self) -> Result<(), MongoError> {
         if self.shared.closed.load(Ordering::Acquire) { Err(MongoError::Closed) } else { Ok(()) }
     }
 
-    fn now(&self) -> SystemTime {
+    pub(crate) fn now(&self) -> SystemTime {
         self.shared.clock.now()
     }
 
@@ -163,47 +163,6 @@ impl MongoStorage {
             }
         }
         Ok(found)
-    }
-
-    /// What is alive in the order of keys, page by page: constant memory, and no cursor is kept on the server while
-    /// the caller does something else.
-    fn pages(&self, projection: Option<Document>, page: i64) -> BoxStream<'_, Result<(CacheKey, RawDocumentBuf)>> {
-        struct Place {
-            after: Option<String>,
-            page: VecDeque<RawDocumentBuf>,
-        }
-        let start = Place { after: Some(String::new()), page: VecDeque::new() };
-        stream::try_unfold(start, move |mut place| {
-            let projection = projection.clone();
-            async move {
-                loop {
-                    if let Some(document) = place.page.pop_front() {
-                        match document::key(&document) {
-                            Some(key) => return Ok(Some(((key, document), place))),
-                            // The keys of another program's documents are none.
-                            None => continue,
-                        }
-                    }
-                    let Some(after) = place.after.take() else { return Ok(None) };
-                    self.check_open()?;
-                    let filter = alive(doc! { KEY: { "$gt": after } }, self.now());
-                    let (collection, projection) = (self.collection.clone(), projection.clone());
-                    let read = async move {
-                        let mut find = collection.find(filter).sort(doc! { KEY: 1 }).limit(page);
-                        if let Some(projection) = projection {
-                            find = find.projection(projection);
-                        }
-                        find.await?.try_collect::<VecDeque<_>>().await
-                    };
-                    place.page = to_the_end(read).await?;
-                    if i64::try_from(place.page.len()).is_ok_and(|len| len >= page) {
-                        let last = place.page.back().and_then(|document| document.get_str(KEY).ok());
-                        place.after = last.map(str::to_owned);
-                    }
-                }
-            }
-        })
-        .boxed()
     }
 }
 

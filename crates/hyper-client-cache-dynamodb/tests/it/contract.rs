@@ -9,7 +9,7 @@ use hyper_client_cache_core::cache::Cache;
 use hyper_client_cache_core::storage::{CacheKey, Entry, Guard, Storage};
 use hyper_client_cache_dynamodb::DynamoDbCache;
 use hyper_client_cache_testkit::contract::{self, CacheHarness, Damage, Harness, Opened};
-use hyper_client_cache_testkit::{ManualClock, async_trait, cache_contract_tests, contract_tests};
+use hyper_client_cache_testkit::{ManualClock, async_trait, cache_contract_tests, contract_tests, session_tests};
 
 use crate::support::{self, KEY_ID, SECRET, Tables};
 
@@ -149,6 +149,12 @@ mod cache {
     use super::*;
 
     cache_contract_tests!(DynamoDb::new());
+}
+
+mod session {
+    use super::*;
+
+    session_tests!(DynamoDb::new());
 }
 
 mod guarded_cache {
