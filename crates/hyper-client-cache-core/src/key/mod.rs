@@ -2,61 +2,60 @@
 //!
 //! A key is the SHA-256 of length-prefixed fields, so that no two different requests are written alike (cases 33 and
 //! 195). Fields are taken from the request exactly as it will be sent; only what HTTP itself declares equal is made
-//! equal: the case of scheme and host, and a default port that is written out.
+//! equal: the case of scheme and host, and a default port that is written out. What else is to be equal says
+//! [`Matching`].
 //!
-//! - [`primary`]: method, URL and partition. What a lookup reads first.
+//! - [`Keyer::identify`]: all that counts of a request. What a lookup reads first.
 //! - [`variant`]: a primary key and the header fields that `Vary` names.
-//! - [`group`]: a URL alone. Lists the primary keys that cannot be computed from the URL, for invalidation.
+//! - [`Keyer::group`]: a URL alone. Lists the primary keys that cannot be computed from the URL, for invalidation.
+//! - [`primary`], [`group`] and [`shown_url`] are those of a request without anything but a URL, by the default.
 //!
-//! Credentials enter as keyed hashes, here and in [`partition`], and never in clear.
+//! Credentials, secret parameters and bodies enter as keyed hashes, and never in clear.
+//!
+//! ```
+//! use http::{HeaderMap, Method};
+//! use hyper_client_cache_core::key::{self, KeyRequest, Keyer, Matching, Separation};
+//!
+//! let matching = Matching::default().sort_query(true);
+//! let keyer = Keyer { matching: &matching, separation: Separation::default() };
+//! let (one, other) = ("https://example.org/?a=1&b=2".parse().unwrap(), "https://example.org/?b=2&a=1".parse().unwrap());
+//! let key = |uri| keyer.identify(&KeyRequest::new(&Method::GET, uri, &HeaderMap::new())).unwrap().primary;
+//! assert_eq!(key(&one), key(&other));
+//! assert_ne!(key::primary(&Method::GET, &one, None), key::primary(&Method::GET, &other, None));
+//! ```
 
-use http::uri::Scheme;
-use http::{HeaderMap, HeaderValue, Method, Uri, header};
-use sha2::{Digest, Sha256};
+mod matching;
 
+mod names;
+
+mod body;
+
+mod json;
+
+mod multipart;
+
+mod query;
+
+pub(crate) mod accept;
+
+mod fields;
+
+use std::borrow::Cow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use http::{HeaderMap, HeaderName, Method, Uri, header};
+
+use self::fields::{Fields, port, user_information};
+pub use self::matching::Matching;
+pub use self::names::NamePattern;
 use crate::cache::Selecting;
 use crate::storage::CacheKey;
 
 /// A keyed hash of whatever separates one caller's entries from another's.
 pub type Partition = [u8; 32];
 
-/// The key under which the answer to a request is looked up first.
-///
-/// Costs one SHA-256 over the URL's length plus about 60 bytes; allocates only where the host has capitals.
-#[must_use]
-pub fn primary(method: &Method, uri: &Uri, partition: Option<&Partition>) -> CacheKey {
-    let mut hash = Fields::new(b"primary-1");
-    hash.field(method.as_str().as_bytes());
-    hash.url(uri);
-    match partition {
-        Some(partition) => hash.field(partition),
-        None => hash.field(b""),
-    }
-    hash.key()
-}
-
-/// The key of one variant under `primary`.
-#[must_use]
-pub fn variant(primary: &CacheKey, selecting: &[Selecting]) -> CacheKey {
-    let mut hash = Fields::new(b"variant-1");
-    hash.field(primary.as_bytes());
-    for field in selecting {
-        hash.field(field.name.as_bytes());
-        hash.number(field.values.len() as u64);
-        for value in &field.values {
-            hash.field(value);
-        }
-    }
-    hash.key()
-}
-
-/// The key of the [`Group`](crate::cache::Group) of a URL.
-#[must_use]
-pub fn group(uri: &Uri) -> CacheKey {
-    let mut hash = Fields::new(b"group-1");
-    hash.url(uri);
-    hash.key()
-}
+/// The key of keyed hashes where a user sets none: a constant, so that entries survive a restart.
+pub const DEFAULT_SECRET: &[u8] = b"hyper-client-cache credentials 1";
 
 /// How callers are told apart: what the settings say about it.
 #[derive(Clone, Copy, Debug)]
@@ -75,42 +74,371 @@ pub struct Separation<'a> {
     pub cookies: Option<&'a [HeaderValue]>,
 }
 
-/// Which partition a request belongs to; `None` for the common one.
-///
-/// In a private cache, requests with an `Authorization` or `Cookie` field each have a partition by their values
-/// (cases 4, 5, 7). In a shared cache the response's directives decide (RFC 9111 section 3.5), so credentials do not
-/// separate there. A partition set by hand separates in both.
+impl Default for Separation<'_> {
+    /// As by the default settings: a private cache.
+    fn default() -> Self {
+        Self { secret: DEFAULT_SECRET, by_hand: None, by_credentials: true, apart: None, cookies: None }
+    }
+}
+
+/// A request as far as it may count in a key.
+#[derive(Clone, Copy)]
+#[non_exhaustive]
+pub struct KeyRequest<'a> {
+    /// The method.
+    pub method: &'a Method,
+    /// The URL as it is sent.
+    pub uri: &'a Uri,
+    /// The headers as they are sent.
+    pub headers: &'a HeaderMap,
+    /// The body, where the request has one.
+    pub body: Option<&'a [u8]>,
+}
+
+impl<'a> KeyRequest<'a> {
+    /// A request without a body.
+    #[must_use]
+    pub const fn new(method: &'a Method, uri: &'a Uri, headers: &'a HeaderMap) -> Self {
+        Self { method, uri, headers, body: None }
+    }
+
+    /// With this body.
+    #[must_use]
+    pub const fn with_body(mut self, body: &'a [u8]) -> Self {
+        self.body = Some(body);
+        self
+    }
+}
+
+// Query, headers and body may be secrets.
+impl std::fmt::Debug for KeyRequest<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let body_len = self.body.map(<[u8]>::len);
+        f.debug_struct("KeyRequest").field("method", self.method).field("body_len", &body_len).finish_non_exhaustive()
+    }
+}
+
+/// Which entry a request is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Identity {
+    /// What a lookup reads first.
+    pub primary: CacheKey,
+    /// Whose it is; `None` for the common partition.
+    pub partition: Option<Partition>,
+    /// Whether [`primary`] cannot make the key from the URL alone, so that the entry is to be listed in its [`group`].
+    pub is_listed: bool,
+}
+
+/// Makes keys by the settings of a session. Costs nothing to make.
+#[derive(Clone, Copy, Debug)]
+#[allow(clippy::exhaustive_structs)] // an argument list with names
+pub struct Keyer<'a> {
+    /// What counts of a request.
+    pub matching: &'a Matching,
+    /// How callers are told apart.
+    pub separation: Separation<'a>,
+}
+
+impl Default for Keyer<'_> {
+    fn default() -> Self {
+        Self { matching: matching::default(), separation: Separation::default() }
+    }
+}
+
+impl Keyer<'_> {
+    /// All that counts of a request; `None` where the user's key function panicked.
+    ///
+    /// By the default, a request without a body costs one SHA-256 over the URL's length plus about 60 bytes, and
+    /// allocates only where the host has capitals.
+    #[must_use]
+    pub fn identify(&self, request: &KeyRequest<'_>) -> Option<Identity> {
+        self.identify_in(request, self.partition(request.headers))
+    }
+
+    /// The same, where the partition is known.
+    #[must_use]
+    pub fn identify_in(&self, request: &KeyRequest<'_>, partition: Option<Partition>) -> Option<Identity> {
+        let options = self.matching.options();
+        let overriding = self.overriding(request.headers);
+        if options.fingerprint.is_none() && request.body.is_none() {
+            let is_listed = partition.is_some() || !matches!(*request.method, Method::GET | Method::HEAD);
+            let primary = self.of_url(request.method, request.uri, partition.as_ref());
+            return Some(Identity { primary, partition, is_listed });
+        }
+        // Nothing of ours is left half-changed by a panic in there (case 236).
+        let chosen = match &options.key_fn {
+            Some(key_fn) => catch_unwind(AssertUnwindSafe(|| (key_fn.function)(request))).ok()?,
+            None => None,
+        };
+        let mut hash = Fields::new(b"primary-2");
+        hash.field(self.separation.secret);
+        hash.field(request.method.as_str().as_bytes());
+        hash.field(overriding.map_or(&b""[..], |value| value));
+        hash.field(partition.as_ref().map_or(&b""[..], |partition| partition));
+        hash.field(options.fingerprint.as_ref().map_or(&b""[..], |fingerprint| fingerprint));
+        hash.number(u64::from(chosen.is_some()));
+        match chosen {
+            Some(chosen) => hash.field(&chosen),
+            None => {
+                hash.url(request.uri, &self.path_and_query(request.uri));
+                self.matched_headers(&mut hash, request.headers);
+                hash.number(u64::from(request.body.is_some()));
+                if let Some(body) = request.body {
+                    body::hash(&mut hash, request.headers, body, options);
+                }
+            }
+        }
+        Some(Identity { primary: hash.key(), partition, is_listed: true })
+    }
+
+    /// The primary key of a request with nothing but a URL, whatever else the settings say.
+    #[must_use]
+    pub fn of_url(&self, method: &Method, uri: &Uri, partition: Option<&Partition>) -> CacheKey {
+        let mut hash = Fields::new(b"primary-1");
+        hash.field(method.as_str().as_bytes());
+        hash.url(uri, &self.path_and_query(uri));
+        hash.field(partition.map_or(&b""[..], |partition| partition));
+        self.add_secret(&mut hash, uri);
+        hash.key()
+    }
+
+    /// The key of the [`Group`](crate::cache::Group) of a URL, which is the same by all settings that take the same
+    /// parameters for the URL.
+    #[must_use]
+    pub fn group(&self, uri: &Uri) -> CacheKey {
+        let mut hash = Fields::new(b"group-1");
+        hash.url(uri, &self.path_and_query(uri));
+        self.add_secret(&mut hash, uri);
+        hash.key()
+    }
+
+    /// Which partition a request belongs to; `None` for the common one.
+    ///
+    /// In a private cache, requests with an `Authorization` or `Cookie` field each have a partition by their values
+    /// (cases 4, 5, 7). In a shared cache the response's directives decide (RFC 9111 section 3.5), so those do not
+    /// separate there. Other credentials, for which no directive is known, and a partition set by hand separate in both
+    /// (case 6).
+    #[must_use]
+    pub fn partition(&self, headers: &HeaderMap) -> Option<Partition> {
+        let separates = self.matching.options().separate_credentials.unwrap_or(true);
+        let by_hand = self.matching.options().partition.as_deref().or(self.separation.by_hand);
+        let has_cookies = match self.separation.cookies {
+            Some(lines) => !lines.is_empty(),
+            None => headers.contains_key(header::COOKIE),
+        };
+        let has_credentials = separates
+            && self.separation.by_credentials
+            && (headers.contains_key(header::AUTHORIZATION) || has_cookies);
+        let is_other = |name: &&HeaderName| {
+            **name != header::AUTHORIZATION && **name != header::COOKIE && self.matching.is_secret_header(name.as_str())
+        };
+        let has_others = separates && headers.keys().any(|name| is_other(&name));
+        if by_hand.is_none() && !has_credentials && !has_others {
+            return self.separation.apart.copied();
+        }
+        let mut hash = Fields::new(if has_others { b"partition-2" } else { b"partition-1" });
+        hash.field(self.separation.secret);
+        hash.number(u64::from(by_hand.is_some()));
+        hash.field(by_hand.unwrap_or_default().as_bytes());
+        if has_credentials {
+            lines(&mut hash, headers, &header::AUTHORIZATION);
+            match self.separation.cookies {
+                Some(lines) => {
+                    hash.number(lines.len() as u64);
+                    lines.iter().for_each(|line| hash.field(line.as_bytes()));
+                }
+                None => lines(&mut hash, headers, &header::COOKIE),
+            }
+        }
+        if has_others {
+            hash.number(u64::from(has_credentials));
+            hash.number(u64::from(self.separation.apart.is_some()));
+            let mut others: Vec<_> = headers.keys().filter(is_other).collect();
+            others.sort_unstable_by_key(|name| name.as_str());
+            for name in others {
+                hash.field(name.as_str().as_bytes());
+                lines(&mut hash, headers, name);
+            }
+        }
+        if let Some(apart) = self.separation.apart {
+            hash.field(apart);
+        }
+        Some(hash.digest())
+    }
+
+    /// The keyed hash that stands for the value of a header field where it selects a variant, if the field is a
+    /// credential (case 8).
+    #[must_use]
+    pub fn hash_secret(&self, name: &str, value: &[u8]) -> Option<Vec<u8>> {
+        self.matching.is_secret_header(name).then(|| hash_secret(self.separation.secret, name, value))
+    }
+
+    /// The URL as it is shown and stored: without user information, and with the values hidden of parameters that are
+    /// secret or do not count.
+    #[must_use]
+    pub fn shown_url(&self, uri: &Uri) -> String {
+        let mut text = String::with_capacity(64);
+        for piece in shown_pieces(uri) {
+            text.push_str(piece);
+        }
+        if let Some(query) = uri.query() {
+            text.push('?');
+            text.push_str(&self.shown_query(query));
+        }
+        text
+    }
+
+    /// Whether what is stored with the [`shown_url`](Self::shown_url) `stored` may answer a request for `uri`, as far as
+    /// the URL tells (case 34). Compares in place where both are written alike.
+    #[must_use]
+    pub fn is_shown_url(&self, uri: &Uri, stored: &str) -> bool {
+        let mut rest = stored;
+        let is_same = shown_pieces(uri).iter().all(|piece| match rest.strip_prefix(piece) {
+            Some(after) => {
+                rest = after;
+                true
+            }
+            None => false,
+        });
+        let is_same = is_same
+            && match uri.query() {
+                Some(query) => rest.strip_prefix('?') == Some(query),
+                None => rest.is_empty(),
+            };
+        is_same || self.is_spelled_differently(uri, stored)
+    }
+
+    /// Whether the stored URL is one that counts as the same, though it is not written alike.
+    #[cold]
+    fn is_spelled_differently(&self, uri: &Uri, stored: &str) -> bool {
+        if self.matching.options().key_fn.is_some() {
+            // Which URLs are the same is for the function to say: it made the key under which this was found.
+            return true;
+        }
+        let Ok(stored) = stored.parse::<Uri>() else { return false };
+        let same_host = uri.host().unwrap_or("").eq_ignore_ascii_case(stored.host().unwrap_or(""));
+        let shown = |uri: &Uri| self.path_and_query_shown(uri);
+        same_host && uri.scheme() == stored.scheme() && port(uri) == port(&stored) && shown(uri) == shown(&stored)
+    }
+
+    /// Whether a URL has a secret in it.
+    #[must_use]
+    pub fn has_secret(&self, uri: &Uri) -> bool {
+        !user_information(uri).is_empty()
+            || uri.query().is_some_and(|query| query::has_hidden(query, |name| self.matching.is_secret_param(name)))
+    }
+
+    /// Keys the hash over a URL with a secret in it, so that the secret cannot be guessed from the key.
+    fn add_secret(&self, hash: &mut Fields, uri: &Uri) {
+        if self.has_secret(uri) {
+            hash.field(self.separation.secret);
+        }
+    }
+
+    fn shown_query<'q>(&self, query: &'q str) -> Cow<'q, str> {
+        query::shown(query, |name| self.matching.hides_param(name))
+    }
+
+    fn path_and_query_shown(&self, uri: &Uri) -> String {
+        let counted = self.path_and_query(uri);
+        match counted.split_once('?') {
+            Some((path, query)) => format!("{path}?{}", self.shown_query(query)),
+            None => counted.into_owned(),
+        }
+    }
+
+    /// The path and what counts of the query.
+    fn path_and_query<'u>(&self, uri: &'u Uri) -> Cow<'u, str> {
+        let Some(whole) = uri.path_and_query() else { return Cow::Borrowed("/") };
+        let Some(query) = whole.query() else { return Cow::Borrowed(whole.as_str()) };
+        let options = self.matching.options();
+        let sort = options.sort_query.unwrap_or(false);
+        let counted = match &options.ignored_params {
+            Some(ignored) => query::counted(query, sort, ignored),
+            None if sort => query::counted(query, sort, &names::Names::default()),
+            None => return Cow::Borrowed(whole.as_str()),
+        };
+        match counted {
+            counted if counted.is_empty() && (sort || !query.is_empty()) => Cow::Borrowed(whole.path()),
+            Cow::Borrowed(_) => Cow::Borrowed(whole.as_str()),
+            Cow::Owned(counted) => Cow::Owned(format!("{}?{counted}", whole.path())),
+        }
+    }
+
+    /// The field by which a request overrides its method, where that is believed.
+    fn overriding<'h>(&self, headers: &'h HeaderMap) -> Option<&'h [u8]> {
+        if !self.matching.believes_override() {
+            return None;
+        }
+        OVERRIDES.iter().find_map(|name| headers.get(*name)).map(|value| value.as_bytes())
+    }
+
+    fn matched_headers(&self, hash: &mut Fields, headers: &HeaderMap) {
+        let Some(matched) = &self.matching.options().match_headers else {
+            return hash.number(0);
+        };
+        let counts =
+            |name: &&HeaderName| matched.contains(name.as_str()) && !self.matching.ignores_header(name.as_str());
+        let mut names: Vec<_> = headers.keys().filter(counts).collect();
+        names.sort_unstable_by_key(|name| name.as_str());
+        hash.number(names.len() as u64);
+        for name in names {
+            hash.field(name.as_str().as_bytes());
+            match accept::normalized(name.as_str(), headers.get_all(name).iter()) {
+                Some(value) => {
+                    hash.number(1);
+                    hash.field(&value);
+                }
+                None => lines(hash, headers, name),
+            }
+        }
+    }
+}
+
+/// The fields by which a request overrides its method.
+const OVERRIDES: [&str; 3] = ["x-http-method-override", "x-http-method", "x-method-override"];
+
+/// The method that a request is to be treated as having: what it says in a field that overrides it, where `matching`
+/// believes that and it is a method.
+#[must_use]
+pub fn effective_method(method: &Method, headers: &HeaderMap, matching: &Matching) -> Method {
+    let keyer = Keyer { matching, separation: Separation::default() };
+    let overriding = keyer.overriding(headers).map(|value| value.trim_ascii().to_ascii_uppercase());
+    overriding.and_then(|value| Method::from_bytes(&value).ok()).unwrap_or_else(|| method.clone())
+}
+
+/// The primary key of a request that has only a URL, by the default [`Matching`].
+#[must_use]
+pub fn primary(method: &Method, uri: &Uri, partition: Option<&Partition>) -> CacheKey {
+    Keyer::default().of_url(method, uri, partition)
+}
+
+/// The key of one variant under `primary`.
+#[must_use]
+pub fn variant(primary: &CacheKey, selecting: &[Selecting]) -> CacheKey {
+    let mut hash = Fields::new(b"variant-1");
+    hash.field(primary.as_bytes());
+    for field in selecting {
+        hash.field(field.name.as_bytes());
+        hash.number(field.values.len() as u64);
+        for value in &field.values {
+            hash.field(value);
+        }
+    }
+    hash.key()
+}
+
+/// The key of the [`Group`](crate::cache::Group) of a URL, by the default [`Matching`].
+#[must_use]
+pub fn group(uri: &Uri) -> CacheKey {
+    Keyer::default().group(uri)
+}
+
+/// Which partition a request belongs to by the default [`Matching`]: [`Keyer::partition`].
 #[must_use]
 pub fn partition(headers: &HeaderMap, separation: Separation<'_>) -> Option<Partition> {
-    let of_request: Vec<_>;
-    let cookies = match separation.cookies {
-        Some(lines) => lines,
-        None if headers.contains_key(header::COOKIE) => {
-            of_request = headers.get_all(header::COOKIE).iter().cloned().collect();
-            &of_request
-        }
-        None => &[],
-    };
-    let has_credentials =
-        separation.by_credentials && (headers.contains_key(header::AUTHORIZATION) || !cookies.is_empty());
-    if separation.by_hand.is_none() && !has_credentials {
-        return separation.apart.copied();
-    }
-    let mut hash = Fields::new(b"partition-1");
-    hash.field(separation.secret);
-    hash.number(u64::from(separation.by_hand.is_some()));
-    hash.field(separation.by_hand.unwrap_or_default().as_bytes());
-    if has_credentials {
-        let authorization = headers.get_all(header::AUTHORIZATION);
-        hash.number(authorization.iter().count() as u64);
-        authorization.iter().for_each(|line| hash.field(line.as_bytes()));
-        hash.number(cookies.len() as u64);
-        cookies.iter().for_each(|line| hash.field(line.as_bytes()));
-    }
-    if let Some(apart) = separation.apart {
-        hash.field(apart);
-    }
-    Some(hash.digest())
+    Keyer { separation, ..Keyer::default() }.partition(headers)
 }
 
 /// The keyed hash that stands for a secret value where it selects a variant (case 8).
@@ -123,79 +451,32 @@ pub fn hash_secret(secret: &[u8], name: &str, value: &[u8]) -> Vec<u8> {
     hash.digest().to_vec()
 }
 
-/// The URL as it is shown and stored: without user information.
+/// The URL as it is shown and stored by the default [`Matching`].
 #[must_use]
 pub fn shown_url(uri: &Uri) -> String {
-    let mut text = String::with_capacity(64);
-    for piece in shown_pieces(uri) {
-        text.push_str(piece);
-    }
-    text
+    Keyer::default().shown_url(uri)
 }
 
-/// Whether `stored` is the [`shown_url`] of `uri`. Compares in place.
+/// Whether `stored` is the [`shown_url`] of `uri`, or of one that counts as the same.
 #[must_use]
 pub fn is_shown_url(uri: &Uri, stored: &str) -> bool {
-    let mut rest = stored;
-    for piece in shown_pieces(uri) {
-        match rest.strip_prefix(piece) {
-            Some(after) => rest = after,
-            None => return false,
-        }
-    }
-    rest.is_empty()
+    Keyer::default().is_shown_url(uri, stored)
 }
 
+/// Scheme, host and path; the query follows.
 fn shown_pieces(uri: &Uri) -> [&str; 4] {
     let authority = uri.authority().map_or("", |authority| authority.as_str());
     let host_and_port = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     let separator = if uri.scheme().is_some() { "://" } else { "" };
-    [uri.scheme_str().unwrap_or(""), separator, host_and_port, uri.path_and_query().map_or("/", |path| path.as_str())]
+    [uri.scheme_str().unwrap_or(""), separator, host_and_port, uri.path()]
 }
 
-/// A hash over fields that each begin with their length.
-struct Fields(Sha256);
-
-impl Fields {
-    fn new(domain: &[u8]) -> Self {
-        let mut fields = Self(Sha256::new());
-        fields.field(domain);
-        fields
-    }
-
-    fn number(&mut self, number: u64) {
-        self.0.update(number.to_be_bytes());
-    }
-
-    fn field(&mut self, bytes: &[u8]) {
-        self.number(bytes.len() as u64);
-        self.0.update(bytes);
-    }
-
-    fn url(&mut self, uri: &Uri) {
-        let scheme = uri.scheme().unwrap_or(&Scheme::HTTP);
-        self.field(scheme.as_str().as_bytes());
-        let host = uri.host().unwrap_or("");
-        if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            self.field(host.to_ascii_lowercase().as_bytes());
-        } else {
-            self.field(host.as_bytes());
-        }
-        let default_port = if *scheme == Scheme::HTTPS { 443 } else { 80 };
-        self.number(u64::from(uri.port_u16().unwrap_or(default_port)));
-        // User information is a credential: different ones never share (case 36).
-        let userinfo =
-            uri.authority().and_then(|authority| authority.as_str().rsplit_once('@')).map_or("", |(user, _)| user);
-        self.field(userinfo.as_bytes());
-        self.field(uri.path_and_query().map_or("/", |path| path.as_str()).as_bytes());
-    }
-
-    fn digest(self) -> [u8; 32] {
-        self.0.finalize().into()
-    }
-
-    fn key(self) -> CacheKey {
-        CacheKey::from_digest(self.digest())
+/// How many lines a field has, and each.
+fn lines(hash: &mut Fields, headers: &HeaderMap, name: &HeaderName) {
+    let lines = headers.get_all(name);
+    hash.number(lines.iter().count() as u64);
+    for line in lines {
+        hash.field(line.as_bytes());
     }
 }
 
