@@ -8,7 +8,7 @@ use http::HeaderValue;
 /// `None` where the field has no such grammar, or the value has something in quotes: then each byte counts (case 44).
 /// The order of elements of one weight counts, for some origins take it for a preference.
 #[must_use]
-pub fn normalized<'a>(name: &str, lines: impl Iterator<Item = &'a HeaderValue>) -> Option<Vec<u8>> {
+pub(crate) fn normalized<'a>(name: &str, lines: impl Iterator<Item = &'a HeaderValue>) -> Option<Vec<u8>> {
     if !matches!(name, "accept" | "accept-charset" | "accept-encoding" | "accept-language") {
         return None;
     }
@@ -29,7 +29,9 @@ pub fn normalized<'a>(name: &str, lines: impl Iterator<Item = &'a HeaderValue>) 
 /// In lower case, but for the values of a media type's parameters.
 fn folded(name: &str, piece: &str) -> String {
     match piece.split_once('=') {
-        Some((parameter, value)) if name == "accept" => format!("{}={}", parameter.trim().to_ascii_lowercase(), value.trim()),
+        Some((parameter, value)) if name == "accept" => {
+            format!("{}={}", parameter.trim().to_ascii_lowercase(), value.trim())
+        }
         _ => piece.to_ascii_lowercase(),
     }
 }

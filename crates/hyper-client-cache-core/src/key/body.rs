@@ -101,8 +101,15 @@ mod tests {
                 }
             }
         }
-        assert_eq!(hashed(&matching, JSON, b"{\"a\":1,\"b\":2}"), hashed(&matching, "Application/JSON", b"{\"b\":2, \"a\":1}"));
-        assert_ne!(hashed(&matching, JSON, b"{} {}"), hashed(&matching, JSON, b"{}{}"), "what is no JSON counts as it is");
+        assert_eq!(
+            hashed(&matching, JSON, b"{\"a\":1,\"b\":2}"),
+            hashed(&matching, "Application/JSON", b"{\"b\":2, \"a\":1}")
+        );
+        assert_ne!(
+            hashed(&matching, JSON, b"{} {}"),
+            hashed(&matching, JSON, b"{}{}"),
+            "what is no JSON counts as it is"
+        );
         assert_ne!(hashed(&matching, FORM, b"a=1&b=2"), hashed(&matching, FORM, b"b=2&a=1"));
         let sorting = Matching::default().sort_query(true);
         assert_eq!(hashed(&sorting, FORM, b"a=1&b=2"), hashed(&sorting, FORM, b"b=2&a=1"));

@@ -76,7 +76,6 @@ pub(super) struct Options {
     pub(super) separate_credentials: Option<bool>,
     pub(super) max_keyed_body: Option<u64>,
     pub(super) method_override: Option<bool>,
-    pub(super) no_vary_search: Option<bool>,
     pub(super) key_fn: Option<KeyFn>,
     pub(super) partition: Option<String>,
     pub(super) transport: Option<String>,
@@ -113,7 +112,8 @@ impl Matching {
     }
 
     /// Request header fields that do not count: neither for [`match_headers`](Self::match_headers) nor where a response
-    /// names them in `Vary`. They do count as credentials. Default: none.
+    /// names them in `Vary`. A credential counts all the same, unless
+    /// [`separate_credentials`](Self::separate_credentials) is off. Default: none.
     #[must_use]
     pub fn ignored_headers(self, names: impl IntoIterator<Item = impl Into<NamePattern>>) -> Self {
         let names = Names::new(names, true);
@@ -147,6 +147,16 @@ impl Matching {
         self.change(|options| options.secret_headers = Some(names))
     }
 
+    /// These names besides those that are set.
+    #[cfg(feature = "client")]
+    pub(crate) fn more_secret_headers(self, names: &[http::HeaderName]) -> Self {
+        if names.is_empty() {
+            return self;
+        }
+        let set = self.0.secret_headers.as_ref().map(|names| names.written().to_vec()).unwrap_or_default();
+        self.secret_headers(set.into_iter().chain(names.iter().cloned().map(NamePattern::from)))
+    }
+
     /// Whether callers with different credentials have different entries. Default: `true`. With `false`, whoever uses
     /// the session is given what anybody has fetched with it, unless a response's `Vary` prevents that.
     #[must_use]
@@ -167,12 +177,6 @@ impl Matching {
     #[must_use]
     pub fn method_override(self, on: bool) -> Self {
         self.change(|options| options.method_override = Some(on))
-    }
-
-    /// Whether a response's `No-Vary-Search` is obeyed. Default: `false`.
-    #[must_use]
-    pub(crate) fn no_vary_search(self, on: bool) -> Self {
-        self.change(|options| options.no_vary_search = Some(on))
     }
 
     /// Makes keys in the place of URL, headers and body. What `function` returns is hashed, together with the method and
@@ -235,7 +239,6 @@ impl Matching {
             separate_credentials: ours.separate_credentials.or(theirs.separate_credentials),
             max_keyed_body: ours.max_keyed_body.or(theirs.max_keyed_body),
             method_override: ours.method_override.or(theirs.method_override),
-            no_vary_search: ours.no_vary_search.or(theirs.no_vary_search),
             key_fn: first(&ours.key_fn, &theirs.key_fn),
             partition: first(&ours.partition, &theirs.partition),
             transport: first(&ours.transport, &theirs.transport),
@@ -281,10 +284,17 @@ impl Matching {
         self.0.method_override.unwrap_or(false)
     }
 
+    /// The same, where it is set at all.
+    #[must_use]
+    pub(crate) fn method_override_option(&self) -> Option<bool> {
+        self.0.method_override
+    }
+
     /// Whether a request header field is left out wherever fields are compared.
     #[must_use]
     pub fn ignores_header(&self, name: &str) -> bool {
         self.0.ignored_headers.as_ref().is_some_and(|names| names.contains(name))
+            && !(self.0.separate_credentials.unwrap_or(true) && self.is_secret_header(name))
     }
 
     /// Whether a request header field, in lower case, is a credential.
@@ -331,14 +341,15 @@ impl Matching {
 
 impl Options {
     fn is_unset(&self) -> bool {
-        let Self { sort_query, ignored_params, ignored_headers, match_headers, secret_params, secret_headers, .. } = self;
-        let Self { separate_credentials, max_keyed_body, method_override, no_vary_search, .. } = self;
+        let Self { sort_query, ignored_params, ignored_headers, match_headers, secret_params, secret_headers, .. } =
+            self;
+        let Self { separate_credentials, max_keyed_body, method_override, .. } = self;
         let Self { key_fn, partition, transport, .. } = self;
         sort_query.is_none()
             && [ignored_params, ignored_headers, match_headers, secret_params, secret_headers]
                 .iter()
                 .all(|names| names.is_none())
-            && [separate_credentials, method_override, no_vary_search].iter().all(|option| option.is_none())
+            && [separate_credentials, method_override].iter().all(|option| option.is_none())
             && max_keyed_body.is_none()
             && key_fn.is_none()
             && partition.is_none()
@@ -356,7 +367,6 @@ impl Options {
             && !is_listed
             && self.separate_credentials.unwrap_or(true)
             && !on(self.method_override)
-            && !on(self.no_vary_search)
             && self.key_fn.is_none()
             && self.transport.is_none();
         if is_plain {
@@ -377,7 +387,6 @@ impl Options {
         }
         hash.number(u64::from(self.separate_credentials.unwrap_or(true)));
         hash.number(u64::from(on(self.method_override)));
-        hash.number(u64::from(on(self.no_vary_search)));
         for name in [self.key_fn.as_ref().map(|key_fn| &key_fn.name), self.transport.as_ref()] {
             hash.number(u64::from(name.is_some()));
             hash.field(name.map_or(&b""[..], |name| name.as_bytes()));
@@ -422,7 +431,6 @@ impl fmt::Debug for Matching {
             .field("separate_credentials", &options.separate_credentials)
             .field("max_keyed_body", &options.max_keyed_body)
             .field("method_override", &options.method_override)
-            .field("no_vary_search", &options.no_vary_search)
             .field("key_fn", &options.key_fn.as_ref().map(|key_fn| &key_fn.name))
             .field("partition", &options.partition)
             .field("transport", &options.transport)
@@ -472,7 +480,6 @@ mod tests {
             default().match_headers(["x"]),
             default().separate_credentials(false),
             default().method_override(true),
-            default().no_vary_search(true),
             default().key_fn("x", |_| None),
             default().key_fn("y", |_| None),
             default().transport("x"),

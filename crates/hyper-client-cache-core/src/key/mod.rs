@@ -43,7 +43,7 @@ mod fields;
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use http::{HeaderMap, HeaderName, Method, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 
 use self::fields::{Fields, port, user_information};
 pub use self::matching::Matching;
@@ -227,9 +227,8 @@ impl Keyer<'_> {
             Some(lines) => !lines.is_empty(),
             None => headers.contains_key(header::COOKIE),
         };
-        let has_credentials = separates
-            && self.separation.by_credentials
-            && (headers.contains_key(header::AUTHORIZATION) || has_cookies);
+        let has_credentials =
+            separates && self.separation.by_credentials && (headers.contains_key(header::AUTHORIZATION) || has_cookies);
         let is_other = |name: &&HeaderName| {
             **name != header::AUTHORIZATION && **name != header::COOKIE && self.matching.is_secret_header(name.as_str())
         };
@@ -327,6 +326,22 @@ impl Keyer<'_> {
     pub fn has_secret(&self, uri: &Uri) -> bool {
         !user_information(uri).is_empty()
             || uri.query().is_some_and(|query| query::has_hidden(query, |name| self.matching.is_secret_param(name)))
+    }
+
+    /// Whether a reference to a URL, such as a `Location`, has something in it that is not shown.
+    #[must_use]
+    pub fn hides_part_of(&self, reference: &[u8]) -> bool {
+        let reference = String::from_utf8_lossy(reference);
+        let authority =
+            reference.split_once("//").map_or("", |(_, rest)| rest.split(['/', '?', '#']).next().unwrap_or(""));
+        let parameters = reference.split_once(['?', '#']).map_or("", |(_, parameters)| parameters);
+        authority.contains('@')
+            || parameters.split(['?', '#']).any(|part| query::has_hidden(part, |name| self.matching.hides_param(name)))
+    }
+
+    /// Takes out of stored header lines what is not shown of a URL: only `Content-Location` describes one.
+    pub fn redact(&self, headers: &mut Vec<(HeaderName, HeaderValue)>) {
+        headers.retain(|(name, value)| *name != header::CONTENT_LOCATION || !self.hides_part_of(value.as_bytes()));
     }
 
     /// Keys the hash over a URL with a secret in it, so that the secret cannot be guessed from the key.

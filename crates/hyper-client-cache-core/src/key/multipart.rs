@@ -119,7 +119,9 @@ mod tests {
         };
         let one = of("x", &[("a", "1"), ("b", "2")]);
         assert_eq!(one, of("----yz", &[("a", "1"), ("b", "2")]));
-        for other in [&[("a", "1")][..], &[("b", "2"), ("a", "1")], &[("a", "1"), ("b", "3")], &[("a", "1"), ("c", "2")]] {
+        for other in
+            [&[("a", "1")][..], &[("b", "2"), ("a", "1")], &[("a", "1"), ("b", "3")], &[("a", "1"), ("c", "2")]]
+        {
             assert_ne!(one, of("x", other));
         }
         assert_ne!(of("x", &[("a", "1\r\n"), ("b", "2")]), one, "line ends of the content count");
@@ -141,7 +143,9 @@ mod tests {
         let with = |content_type: &str, body: &[u8]| hashed(content_type, body, &[]);
         let plain = "multipart/form-data; boundary=x";
         assert!(with(plain, &good).is_some());
-        for content_type in ["multipart/form-data", "multipart/form-data; boundary=", "multipart/form-data; boundary=\"x"] {
+        for content_type in
+            ["multipart/form-data", "multipart/form-data; boundary=", "multipart/form-data; boundary=\"x"]
+        {
             assert_eq!(with(content_type, &good), None, "{content_type}");
         }
         for cut in 1..good.len() - 4 {
@@ -149,6 +153,9 @@ mod tests {
         }
         assert_eq!(with(plain, b"preamble\r\n--x--"), None);
         assert_eq!(with(plain, b"--x--\r\nepilogue"), None);
-        assert_eq!(without_boundary("Multipart/Form-Data; boundary=x; charset=utf-8"), "multipart/form-data;charset=utf-8");
+        assert_eq!(
+            without_boundary("Multipart/Form-Data; boundary=x; charset=utf-8"),
+            "multipart/form-data;charset=utf-8"
+        );
     }
 }

@@ -13,14 +13,13 @@ use super::body::{CacheBody, Upstream};
 use super::deposit::Deposit;
 use super::exchange::{Ticket, land};
 use super::flight::{Answer, Leader, Verdict};
-use super::lookup::selecting;
+use super::invalidate::groups;
 use super::stream::Shared;
 use crate::cache::ledger::{Generation, Replaced};
 use crate::cache::{ResponseRecord, Variant, Variants};
 use crate::key;
 use crate::policy::filter::{Decision, Panicked};
 use crate::policy::{self, CacheInfo, Judgement, Lookup, Outcome, Reason, ResponseFilter, Settings, Storing, Terms};
-use crate::storage::CacheKey;
 
 /// A response that may be stored.
 pub(super) struct Admitted {
@@ -56,14 +55,16 @@ impl Engine {
         terms: Terms,
     ) -> Result<Admitted, Reason> {
         let settings = &ticket.settings;
-        let selecting = selecting(&terms.vary, &parts.headers, settings);
-        let key = if selecting.is_empty() { ticket.primary } else { key::variant(&ticket.primary, &selecting) };
-        let url = key::shown_url(&parts.uri);
+        let (primary, keyer) = (ticket.identity.primary, settings.keyer(&ticket.matching));
+        let selecting = policy::vary::selecting(&terms.vary, &parts.headers, &keyer);
+        let key = if selecting.is_empty() { primary } else { key::variant(&primary, &selecting) };
+        let url = keyer.shown_url(&parts.uri);
         let mut record = ResponseRecord::new(key, parts.method.clone(), url, response.status(), terms.freshness);
         record.version = response.version();
         record.headers = terms.headers;
         record.selecting = selecting;
         self.change_record(&mut record, settings)?;
+        keyer.redact(&mut record.headers);
         // What a filter can be shown of the body by now; one that wants more decides when all of it is there.
         let body = response.body().is_end_stream().then(Bytes::new);
         let announced = announced(&parts.method, response.status(), response.headers());
@@ -112,12 +113,12 @@ impl Engine {
         ticket: Ticket,
         admitted: Admitted,
         leader: Option<Leader>,
-        group: CacheKey,
         generation: Generation,
         now: SystemTime,
     ) -> Response<CacheBody> {
         let (head, body) = response.into_parts();
-        let Ticket { settings, primary, partition, found, .. } = ticket;
+        let Ticket { settings, matching, identity, found, .. } = ticket;
+        let (primary, keyer) = (identity.primary, settings.keyer(&matching));
         let Admitted { record, retain_until, filter, waits, .. } = admitted;
         let key = record.key;
         let index = (key != primary).then(|| {
@@ -141,7 +142,7 @@ impl Engine {
             generation,
             index,
             max_variants: settings.max_variants,
-            group: partition.map(|_| (group, primary)),
+            groups: identity.is_listed.then(|| (groups(&parts.uri, &keyer), primary)),
             max_body_len: settings.max_body_len,
             now,
             filter: filter.filter(|_| waits),
@@ -190,7 +191,7 @@ impl Engine {
             self.ledger.forget(*outdated.record.key());
         }
         let info = CacheInfo::new(Outcome::Miss, ticket.found.reason)
-            .with_key(ticket.primary)
+            .with_key(ticket.identity.primary)
             .with_storing(Storing::No(reason));
         let names = policy::vary::vary_names(&head.headers);
         let announced = announced(&parts.method, head.status, &head.headers);
@@ -200,7 +201,8 @@ impl Engine {
                 if announced.is_none_or(|len| len <= self.inline_limit)
                     && !head.headers.contains_key(header::SET_COOKIE) =>
             {
-                let selecting = selecting(&names, &parts.headers, &ticket.settings);
+                let keyer = ticket.settings.keyer(&ticket.matching);
+                let selecting = policy::vary::selecting(&names, &parts.headers, &keyer);
                 self.share(&head, body, announced, selecting, None, None, leader)
             }
             _ => {

@@ -27,8 +27,8 @@ pub(super) struct Deposit {
     /// The index that names this variant among those known, if the response varies.
     pub(super) index: Option<Variants>,
     pub(super) max_variants: usize,
-    /// The group to register the primary key in, if that cannot be computed from the URL.
-    pub(super) group: Option<(CacheKey, CacheKey)>,
+    /// The groups to register the primary key in, if that cannot be computed from the URL.
+    pub(super) groups: Option<(Vec<CacheKey>, CacheKey)>,
     pub(super) max_body_len: Option<u64>,
     pub(super) now: SystemTime,
     /// Decides once the body is complete, because it wants to see that.
@@ -90,11 +90,13 @@ impl Deposit {
             let stored = Stored::new(Record::Variants(index.clone()), Bytes::new(), None);
             ledger.store(index.key, stored, Replaced::Unknown, max_variants, generation);
         }
-        if let Some((group, member)) = self.group {
-            let mut record = Group::new(group);
-            record.members.push(member);
-            let stored = Stored::new(Record::Group(record), Bytes::new(), None);
-            ledger.store(group, stored, Replaced::Unknown, max_variants, generation);
+        if let Some((groups, member)) = self.groups {
+            for group in groups {
+                let mut record = Group::new(group);
+                record.members.push(member);
+                let stored = Stored::new(Record::Group(record), Bytes::new(), None);
+                ledger.store(group, stored, Replaced::Unknown, max_variants, generation);
+            }
         }
         true
     }

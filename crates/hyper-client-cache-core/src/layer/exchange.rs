@@ -8,18 +8,20 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body::Body;
 use tokio::time::{Instant, timeout_at};
 
-use super::Engine;
 use super::answer::Admitted;
 use super::body::CacheBody;
 use super::flight::{Leader, Role, Verdict};
-use super::lookup::{Asked, Care, Found, selecting, selects};
+use super::invalidate::Removed;
+use super::lookup::{Asked, Care, Found, selects, with_cookies};
+use super::replay::ReplayBody;
 use super::route::Past;
 use super::service::Origin;
+use super::{Engine, replay};
 use crate::cache::ledger::Generation;
 use crate::cache::{Record, Selecting, Stored};
 use crate::error::{Error, ErrorKind, Result};
-use crate::key::{self, Partition};
-use crate::policy::{self, Admission, Admit, CacheInfo, Judgement, Lookup, Merge, Outcome, Reason, Settings};
+use crate::key::{self, Identity, KeyRequest, Keyer, Matching};
+use crate::policy::{self, Admission, Admit, CacheInfo, Judgement, Lookup, Merge, Outcome, Reason, Settings, Terms};
 use crate::storage::CacheKey;
 
 /// How often a request looks at what others are doing before it asks the origin itself.
@@ -29,9 +31,10 @@ const MAX_JOINS: usize = 4;
 pub(super) struct Ticket {
     /// The settings that the request goes by, whatever is changed meanwhile.
     pub(super) settings: Arc<Settings>,
+    /// Which of its kind the request is answered like.
+    pub(super) matching: Matching,
     pub(super) lookup: Lookup,
-    pub(super) partition: Option<Partition>,
-    pub(super) primary: CacheKey,
+    pub(super) identity: Identity,
     pub(super) found: Found,
     /// How many flights [had landed](super::flight::Flights::landed) before the look-up.
     pub(super) landed: u64,
@@ -51,21 +54,22 @@ pub(super) async fn bypass<S, B>(
     mut inner: S,
     request: Request<B>,
     past: Past,
-    settings: &Settings,
+    keyer: &Keyer<'_>,
 ) -> Result<Response<CacheBody>>
 where
     S: Origin<B>,
     B: Send + 'static,
 {
-    let (method, uri) = (request.method().clone(), request.uri().clone());
-    let partition = Asked::of(&request, settings).partition();
+    let method = key::effective_method(request.method(), request.headers(), keyer.matching);
+    let uri = request.uri().clone();
+    let partition = with_cookies(*keyer, request.extensions().get()).partition(request.headers());
     let response = inner.send(request).await?;
     let reason = past.reason;
     if !past.read_only && (!method.is_safe() || reason == Reason::MethodOverride) {
         // What overrides the method could be any (case 31).
         let method = if method.is_safe() { Method::POST } else { method };
         let targets = policy::invalidation_targets(&method, &uri, response.status(), response.headers());
-        if let Err(error) = engine.invalidate(targets, partition).await {
+        if let Err(error) = engine.invalidate(targets, partition, keyer, Removed::All).await {
             engine.may_fail(&error, "the origin has answered, but what that makes invalid is not removed")?;
         }
     }
@@ -85,18 +89,20 @@ where
     S: Origin<B>,
     B: Body + Default + Send + 'static,
 {
-    let group = key::group(request.uri());
-    let settings = ticket.settings.clone();
-    let mut flight_key = flight_key(&ticket.primary, request.headers(), &settings);
+    let (settings, matching, primary) = (ticket.settings.clone(), ticket.matching.clone(), ticket.identity.primary);
+    let keyer = settings.keyer(&matching);
+    let group = keyer.group(request.uri());
+    let mut flight_key = flight_key(&primary, request.headers(), &settings, &keyer);
     let joins = if ticket.lookup.may_join() { MAX_JOINS } else { 0 };
     for _ in 0..joins {
         let generation = engine.ledger.generation(&group);
-        let waiter = match engine.flights.join(flight_key, ticket.primary, generation) {
+        let waiter = match engine.flights.join(flight_key, primary, generation) {
             Role::Follow(waiter) => waiter,
             Role::Lead(leader) => {
-                let landed = engine.flights.landed(&ticket.primary);
+                let landed = engine.flights.landed(&primary);
                 if std::mem::replace(&mut ticket.landed, landed) != landed
-                    && let Some(response) = engine.look_again(Asked::of(&request, &settings), &mut ticket).await
+                    && let Some(response) =
+                        engine.look_again(Asked::of(&request, &settings, &matching), &mut ticket).await
                 {
                     if let Some(stored) = ticket.found.selected {
                         leader.land(Verdict::Stored(stored));
@@ -116,7 +122,7 @@ where
                 return ask(engine, inner, request, ticket, Some(leader), group, generation).await;
             }
             Some(Ok(Verdict::Shared(answer))) => {
-                if selects(&answer.selecting, request.headers(), &settings) {
+                if selects(&answer.selecting, request.headers(), &keyer) {
                     if !engine.may_share(&answer, &ticket.lookup) {
                         break;
                     }
@@ -125,7 +131,9 @@ where
                     }
                     // Too late for the body; by now it is stored, or given up.
                     drop(waiter);
-                    if let Some(response) = engine.look_again(Asked::of(&request, &settings), &mut ticket).await {
+                    if let Some(response) =
+                        engine.look_again(Asked::of(&request, &settings, &matching), &mut ticket).await
+                    {
                         return Ok(response);
                     }
                     continue;
@@ -133,15 +141,18 @@ where
                 // Another variant. Now that the fields are known, those who want the same one can share (case 193).
                 let names: Vec<_> =
                     answer.selecting.iter().filter_map(|field| field.name.parse::<http::HeaderName>().ok()).collect();
-                let variant = key::variant(&flight_key, &selecting(&names, request.headers(), &settings));
+                let variant = key::variant(&flight_key, &policy::vary::selecting(&names, request.headers(), &keyer));
                 flight_key = variant;
             }
             Some(Ok(Verdict::Stored(stored))) => {
-                if let Some(Judgement::Fresh) = engine.accept(&stored, Asked::of(&request, &settings), &ticket.lookup) {
+                if let Some(Judgement::Fresh) =
+                    engine.accept(&stored, Asked::of(&request, &settings, &matching), &ticket.lookup)
+                {
                     return Ok(engine.serve(&stored, Outcome::Coalesced, Reason::LeaderAnswer, engine.clock.now()));
                 }
                 drop(waiter);
-                if let Some(response) = engine.look_again(Asked::of(&request, &settings), &mut ticket).await {
+                if let Some(response) = engine.look_again(Asked::of(&request, &settings, &matching), &mut ticket).await
+                {
                     return Ok(response);
                 }
             }
@@ -166,16 +177,18 @@ pub(super) async fn ask<S, B>(
     mut ticket: Ticket,
     leader: Option<Leader>,
     group: CacheKey,
-    generation: Generation,
+    mut generation: Generation,
 ) -> Result<Response<CacheBody>>
 where
     S: Origin<B>,
     B: Body + Default + Send + 'static,
 {
+    let replay = replay::of(&request).cloned();
     let (parts, body) = request.into_parts();
     let mut body = Some(body);
+    let again = || replay.as_ref().map_or_else(B::default, ReplayBody::body);
     loop {
-        let mut outgoing = Request::from_parts(parts.clone(), body.take().unwrap_or_default());
+        let mut outgoing = Request::from_parts(parts.clone(), body.take().unwrap_or_else(again));
         let stale = ticket.found.selected.as_ref().and_then(|stored| stored.record.as_response());
         let conditional = stale.is_some_and(|record| policy::add_validators(record, outgoing.headers_mut()));
         let requested_at = engine.clock.now();
@@ -209,7 +222,8 @@ where
                 land(leader, Verdict::Failed(error.clone()));
                 return Err(error);
             };
-            match engine.refreshed(stored, &exchange, &ticket.found, generation) {
+            let keyer = ticket.settings.keyer(&ticket.matching);
+            match engine.refreshed(stored, &exchange, &ticket.found, generation, &keyer) {
                 Ok(stored) => {
                     land(leader, Verdict::Stored(stored.clone()));
                     let mut answer = engine.serve(&stored, Outcome::Revalidated, Reason::Revalidated, received_at);
@@ -236,10 +250,13 @@ where
             return Ok(answer);
         }
         if parts.method == Method::HEAD && response.status() == StatusCode::OK {
-            engine.compare_with_get(&parts, &ticket, response.headers()).await;
+            let body = replay.as_ref().map(|replay| &replay.bytes()[..]);
+            engine.compare_with_get(&parts, body, &ticket, response.headers()).await;
         }
+        generation = engine.invalidate_others(&exchange, &ticket, group, generation).await?;
         let terms = match policy::admit(&exchange) {
             Admission::Store(_) if !ticket.lookup.write => Err(Reason::Mode),
+            Admission::Store(terms) if leads_to_secret(&terms, &ticket) => Err(Reason::SecretLocation),
             Admission::Store(terms) => engine.fits(&parts.method, &response, &ticket.settings).map(|()| terms),
             Admission::Refuse(reason) => Err(reason),
         };
@@ -250,7 +267,7 @@ where
             admitted = Err(reason);
         }
         return Ok(match admitted {
-            Ok(admitted) => engine.store(&parts, response, ticket, admitted, leader, group, generation, received_at),
+            Ok(admitted) => engine.store(&parts, response, ticket, admitted, leader, generation, received_at),
             Err(reason) => engine.hand_on(&parts, response, ticket, reason, leader),
         });
     }
@@ -278,18 +295,24 @@ pub(super) fn land(leader: Option<Leader>, verdict: Verdict) {
 ///
 /// In a private cache the primary key has them already; in a shared one it has not, because what may be stored is the
 /// response's decision, but while that is not known nobody waits for an answer to another's credentials (case 194).
-pub(super) fn flight_key(primary: &CacheKey, headers: &HeaderMap, settings: &Settings) -> CacheKey {
+pub(super) fn flight_key(primary: &CacheKey, headers: &HeaderMap, settings: &Settings, keyer: &Keyer<'_>) -> CacheKey {
     let has = |name| headers.contains_key(name);
     if !settings.shared || !(has(header::AUTHORIZATION) || has(header::COOKIE)) {
         return *primary;
     }
-    key::variant(primary, &selecting(&[header::AUTHORIZATION, header::COOKIE], headers, settings))
+    key::variant(primary, &policy::vary::selecting(&[header::AUTHORIZATION, header::COOKIE], headers, keyer))
+}
+
+/// Whether a response points to a URL that must not be stored as it is.
+fn leads_to_secret(terms: &Terms, ticket: &Ticket) -> bool {
+    let keyer = ticket.settings.keyer(&ticket.matching);
+    terms.headers.iter().any(|(name, value)| *name == header::LOCATION && keyer.hides_part_of(value.as_bytes()))
 }
 
 impl Engine {
     /// The answer that another's exchange has left in the store meanwhile, if this request may have it.
     async fn look_again(&self, request: Asked<'_>, ticket: &mut Ticket) -> Option<Response<CacheBody>> {
-        ticket.found = self.find(request, ticket.primary, &ticket.lookup).await;
+        ticket.found = self.find(request, ticket.identity.primary, &ticket.lookup).await;
         let stored = ticket.found.selected.as_ref().filter(|_| ticket.found.judgement == Judgement::Fresh)?;
         Some(self.serve(stored, Outcome::Coalesced, Reason::LeaderAnswer, self.clock.now()))
     }
@@ -301,11 +324,13 @@ impl Engine {
         exchange: &Admit<'_>,
         found: &Found,
         generation: Generation,
+        keyer: &Keyer<'_>,
     ) -> Result<Stored, Reason> {
         let Some(record) = stored.record.as_response() else { return Err(Reason::RecordMismatch) };
         match policy::merge(record, exchange) {
             Merge::Refreshed { mut record, retain_until, .. } => {
                 self.change_record(&mut record, exchange.settings)?;
+                keyer.redact(&mut record.headers);
                 let fresh = Stored::new(Record::Response(record), stored.body.clone(), retain_until);
                 if exchange.lookup.write {
                     self.store_head(found, fresh.clone(), exchange.settings, generation);
@@ -314,6 +339,28 @@ impl Engine {
             }
             Merge::Forbidden(reason) => Err(reason),
         }
+    }
+
+    /// Removes what a request makes invalid whose answer is stored though it is not safe, such as a POST where the user
+    /// allows that: what was stored for safe requests. Says in which generation its own answer may be stored.
+    async fn invalidate_others(
+        self: &Arc<Self>,
+        exchange: &Admit<'_>,
+        ticket: &Ticket,
+        group: CacheKey,
+        generation: Generation,
+    ) -> Result<Generation> {
+        let method = key::effective_method(exchange.method, exchange.request_headers, &ticket.matching);
+        let targets = policy::invalidation_targets(&method, exchange.uri, exchange.status, exchange.response_headers);
+        // Somebody else's invalidation meanwhile goes for this answer too.
+        if targets.is_empty() || !ticket.lookup.write || self.ledger.generation(&group) != generation {
+            return Ok(generation);
+        }
+        let keyer = ticket.settings.keyer(&ticket.matching);
+        if let Err(error) = self.invalidate(targets, ticket.identity.partition, &keyer, Removed::OfSafeMethods).await {
+            self.may_fail(&error, "the origin has answered, but what that makes invalid is not removed")?;
+        }
+        Ok(self.ledger.generation(&group))
     }
 
     /// The stored response, where it may be served instead of an error.
@@ -325,15 +372,18 @@ impl Engine {
     }
 
     /// Removes the stored GET that a HEAD's answer shows to be another representation by now (case 49).
-    async fn compare_with_get(&self, parts: &Parts, ticket: &Ticket, headers: &HeaderMap) {
+    async fn compare_with_get(&self, parts: &Parts, body: Option<&[u8]>, ticket: &Ticket, headers: &HeaderMap) {
         if !ticket.lookup.write {
             return;
         }
-        let primary = key::primary(&Method::GET, &parts.uri, ticket.partition.as_ref());
+        let keyer = ticket.settings.keyer(&ticket.matching);
+        let mut get = KeyRequest::new(&Method::GET, &parts.uri, &parts.headers);
+        get.body = body;
+        let Some(Identity { primary, .. }) = keyer.identify_in(&get, ticket.identity.partition) else { return };
         let Ok(Some(stored)) = self.read(&primary, Care::Remove).await else { return };
         let candidates = match &*stored.record {
             Record::Variants(index) => {
-                let is_selected = |selecting: &[Selecting]| selects(selecting, &parts.headers, &ticket.settings);
+                let is_selected = |selecting: &[Selecting]| selects(selecting, &parts.headers, &keyer);
                 let selected = index.variants.iter().filter(|variant| is_selected(&variant.selecting));
                 selected.map(|variant| variant.key).collect()
             }

@@ -9,12 +9,11 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderMap, Request};
 use http_body::Body;
 
-use super::Engine;
 use super::exchange::flight_key;
 use super::lookup::Asked;
 use super::route::{Past, Route, Step};
+use super::{Engine, replay};
 use crate::cache::{CachedResponse, Stored};
-use crate::key;
 use crate::policy::{self, Outcome, Reason};
 use crate::storage::CacheKey;
 
@@ -134,19 +133,22 @@ impl fmt::Display for Seconds {
 
 impl Engine {
     /// What would become of `request`. Sends, stores, removes and counts nothing.
-    pub(super) fn explanation<'a, B: Body>(
+    pub(super) fn explanation<'a, B: Body + 'static>(
         &'a self,
         request: &'a Request<B>,
     ) -> impl Future<Output = Explanation> + Send + use<'a, B> {
         // Everything that looks at the body comes first: the future must not hold a reference to it.
         let settings = self.settings.load_full();
-        let planned = self.plan(request, &settings);
+        let matching = settings.matching_for(request.extensions().get(), request.uri());
+        let planned = self.plan(request, &settings, &matching);
         let (method, uri, headers) = (request.method(), request.uri(), request.headers());
+        let body = replay::of(request).map(|replay| &replay.bytes()[..]);
         let cookies = request.extensions().get();
         async move {
-            let asked = Asked { method, uri, headers, settings: &settings, only_told: true, cookies };
+            let (settings, matching) = (&*settings, &matching);
+            let asked = Asked { method, uri, headers, body, settings, matching, only_told: true, cookies };
             match planned {
-                Ok(lookup) => self.told(asked, self.route(asked, lookup).await),
+                Ok((lookup, identity)) => self.told(asked, self.route(asked, lookup, identity).await),
                 Err(Past { reason, offline: true, .. }) => Explanation::new(Outcome::Offline, reason),
                 Err(Past { reason, offline: false, .. }) => {
                     Explanation { asks_origin: true, ..Explanation::new(Outcome::Bypass, reason) }
@@ -156,12 +158,12 @@ impl Engine {
     }
 
     fn told(&self, asked: Asked<'_>, route: Route) -> Explanation {
-        let Route { lookup, partition, primary, found, step, .. } = route;
+        let Route { lookup, identity, found, step, .. } = route;
         let now = self.clock.now();
         let shown = |stored: &Stored| CachedResponse::new(stored.clone(), true, now);
         let known = Explanation {
-            key: Some(primary),
-            partitioned: partition.is_some(),
+            key: Some(identity.primary),
+            partitioned: identity.partition.is_some(),
             variants: found.variants().map_or(0, |index| index.variants.len()),
             stored: found.selected.as_ref().and_then(shown),
             ..Explanation::new(Outcome::Miss, found.reason)
@@ -176,7 +178,7 @@ impl Engine {
                 let record = found.selected.as_ref().and_then(|stored| stored.record.as_response());
                 let conditional = record.is_some_and(|record| policy::add_validators(record, &mut HeaderMap::new()));
                 let falls_back = record.is_some_and(|record| policy::serve_on_error(&lookup, record, now));
-                let outcome = if lookup.may_join() && self.is_asked_for(asked, &primary) {
+                let outcome = if lookup.may_join() && self.is_asked_for(asked, &identity.primary) {
                     Outcome::Coalesced
                 } else if conditional {
                     Outcome::Revalidated
@@ -191,7 +193,8 @@ impl Engine {
 
     /// Whether an exchange is under way that the request would join.
     fn is_asked_for(&self, asked: Asked<'_>, primary: &CacheKey) -> bool {
-        let generation = self.ledger.generation(&key::group(asked.uri));
-        self.flights.has(&flight_key(primary, asked.headers, asked.settings), generation)
+        let keyer = asked.settings.keyer(asked.matching);
+        let generation = self.ledger.generation(&keyer.group(asked.uri));
+        self.flights.has(&flight_key(primary, asked.headers, asked.settings, &keyer), generation)
     }
 }

@@ -11,8 +11,18 @@ use super::Engine;
 use super::lookup::Care;
 use crate::cache::Record;
 use crate::error::{Error, ErrorKind};
-use crate::key::{self, Partition};
+use crate::key::{Keyer, Partition};
+use crate::policy::is_safe;
 use crate::storage::CacheKey;
+
+/// What of a URL is removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Removed {
+    /// Everything.
+    All,
+    /// What was stored for safe methods: answers to others, which are stored on request only, stay.
+    OfSafeMethods,
+}
 
 impl Engine {
     /// Removes what is stored for `targets`. Returns when the store has confirmed it, so that it does not come back
@@ -26,17 +36,16 @@ impl Engine {
         self: &Arc<Self>,
         targets: Vec<Uri>,
         partition: Option<Partition>,
+        keyer: &Keyer<'_>,
+        removed: Removed,
     ) -> Result<(), Error> {
+        let keys: Vec<_> = targets.iter().flat_map(|target| primaries(target, partition.as_ref(), keyer)).collect();
+        let groups: Vec<_> = targets.iter().flat_map(|target| groups(target, keyer)).collect();
         // First, so that nothing that is on its way is stored behind our back (case 56).
-        for target in &targets {
-            self.ledger.invalidate(&key::group(target));
-        }
+        groups.iter().for_each(|group| self.ledger.invalidate(group));
         let (engine, busy) = (self.clone(), self.ledger.busy());
         let all = async move {
-            let mut result = Ok(());
-            for target in &targets {
-                result = result.and(engine.invalidate_url(target, partition.as_ref()).await);
-            }
+            let result = engine.remove(keys, groups, removed).await;
             drop(busy);
             result
         };
@@ -48,55 +57,98 @@ impl Engine {
         }
     }
 
-    async fn invalidate_url(&self, uri: &Uri, partition: Option<&Partition>) -> Result<(), Error> {
-        let group = key::group(uri);
-        let mut keys = primaries(uri, partition);
+    /// Removes what lies under `keys` and under those that the groups list, with all variants.
+    async fn remove(&self, keys: Vec<CacheKey>, groups: Vec<CacheKey>, removed: Removed) -> Result<(), Error> {
         // At once, because a slow store is waited for no longer than for one call.
-        let (of_group, mut variants) = join(self.read(&group, Care::Remove), self.variants_of(&keys)).await;
-        let known = match of_group {
-            Ok(Some(stored)) => {
-                let mut members = match &*stored.record {
-                    Record::Group(members) => members.members.clone(),
-                    _ => Vec::new(),
-                };
-                members.retain(|key| !keys.contains(key));
-                variants.extend(self.variants_of(&members).await);
-                keys.extend(members);
-                keys.push(group);
-                Ok(())
+        let of_groups = join_all(groups.iter().map(|group| self.read(group, Care::Remove)));
+        let (of_groups, mut doomed) = join(of_groups, self.with_variants(&keys, removed)).await;
+        let mut result = Ok(());
+        for (group, found) in groups.into_iter().zip(of_groups) {
+            match found {
+                Ok(Some(stored)) => {
+                    if let Record::Group(members) = &*stored.record {
+                        let new: Vec<_> = members
+                            .members
+                            .iter()
+                            .filter(|key| !doomed.contains(key) && !keys.contains(key))
+                            .copied()
+                            .collect();
+                        doomed.extend(self.with_variants(&new, removed).await);
+                    }
+                    if removed == Removed::All {
+                        doomed.push(group);
+                    }
+                }
+                Ok(None) => {}
+                // There may be anything in other partitions.
+                Err(error) => {
+                    self.ledger.doubt(group);
+                    result = Err(error);
+                }
             }
-            Ok(None) => Ok(()),
-            // There may be anything in other partitions.
-            Err(error) => {
-                self.ledger.doubt(group);
-                Err(error)
-            }
-        };
-        keys.extend(variants);
-        known.and(self.ledger.delete(keys).await)
+        }
+        result.and(self.ledger.delete(doomed).await)
     }
 
-    /// The variants that the indexes under `keys` name.
-    async fn variants_of(&self, keys: &[CacheKey]) -> Vec<CacheKey> {
+    /// Those of `keys` that are to be removed, and the variants that the indexes under them name.
+    async fn with_variants(&self, keys: &[CacheKey], removed: Removed) -> Vec<CacheKey> {
         let found = join_all(keys.iter().map(|key| self.read(key, Care::Remove))).await;
-        let records = found.into_iter().filter_map(|found| Some(found.ok()??.record));
-        let variants = records.filter_map(|record| match &*record {
-            Record::Variants(index) => Some(index.variants.iter().map(|variant| variant.key).collect::<Vec<_>>()),
-            _ => None,
-        });
-        variants.flatten().collect()
+        let mut doomed = Vec::with_capacity(keys.len());
+        for (key, found) in keys.iter().zip(found) {
+            let found = found.ok().flatten();
+            let variants: Vec<_> = match found.as_ref().map(|stored| &*stored.record) {
+                Some(Record::Variants(index)) => index.variants.iter().map(|variant| variant.key).collect(),
+                _ => Vec::new(),
+            };
+            let is_unsafe = match found.as_ref().and_then(|stored| stored.record.as_response()) {
+                Some(response) => !is_safe(&response.method),
+                None => removed == Removed::OfSafeMethods && self.is_of_unsafe(&variants).await,
+            };
+            if removed == Removed::All || !is_unsafe {
+                doomed.push(*key);
+                doomed.extend(variants);
+            }
+        }
+        doomed
+    }
+
+    /// Whether variants were asked for with an unsafe method. All of one URL have one method: the first that is there
+    /// tells.
+    async fn is_of_unsafe(&self, variants: &[CacheKey]) -> bool {
+        for key in variants {
+            if let Ok(Some(stored)) = self.read(key, Care::Remove).await
+                && let Some(response) = stored.record.as_response()
+            {
+                return !is_safe(&response.method);
+            }
+        }
+        false
     }
 }
 
-/// The primary keys that follow from a URL: those of the common partition and of one other. The group of the URL lists
-/// the rest.
-pub(super) fn primaries(uri: &Uri, partition: Option<&Partition>) -> Vec<CacheKey> {
-    let mut keys = Vec::with_capacity(4);
-    for method in [Method::GET, Method::HEAD] {
-        keys.push(key::primary(&method, uri, None));
-        if partition.is_some() {
-            keys.push(key::primary(&method, uri, partition));
+/// The primary keys that follow from a URL: those of the common partition and of one other, by these settings and by those
+/// of whoever has not set any, for others may use the cache too. The [groups] of the URL list the rest.
+pub(super) fn primaries(uri: &Uri, partition: Option<&Partition>, keyer: &Keyer<'_>) -> Vec<CacheKey> {
+    let mut keys = Vec::with_capacity(8);
+    for keyer in [*keyer, without_options(keyer)] {
+        for method in [Method::GET, Method::HEAD] {
+            keys.push(keyer.of_url(&method, uri, None));
+            if partition.is_some() {
+                keys.push(keyer.of_url(&method, uri, partition));
+            }
         }
     }
+    keys.sort_unstable();
+    keys.dedup();
     keys
+}
+
+/// The groups of a URL: that by these settings, and that by those of whoever has not set any, where they differ.
+pub(super) fn groups(uri: &Uri, keyer: &Keyer<'_>) -> Vec<CacheKey> {
+    let (own, common) = (keyer.group(uri), without_options(keyer).group(uri));
+    if own == common { vec![own] } else { vec![own, common] }
+}
+
+fn without_options<'a>(keyer: &Keyer<'a>) -> Keyer<'a> {
+    Keyer { separation: keyer.separation, ..Keyer::default() }
 }

@@ -1,12 +1,13 @@
 //! What is stored for a request: one read for a URL that does not vary, two for one that does.
 
-use http::{HeaderMap, HeaderName, Method, Request, Uri};
+use http::{HeaderMap, Method, Request, Uri};
+use http_body::Body;
 
-use super::Engine;
 use super::separate::CallersCookies;
+use super::{Engine, replay};
 use crate::cache::{BodyPlace, Record, Selecting, Stored, Variants};
 use crate::error::{Error, ErrorKind, Result};
-use crate::key::{self, Partition, Separation};
+use crate::key::{KeyRequest, Keyer, Matching, Separation};
 use crate::policy::{self, Judgement, Lookup, Reason, ResponseFilter, Settings};
 use crate::storage::CacheKey;
 
@@ -17,7 +18,10 @@ pub(super) struct Asked<'a> {
     pub(super) method: &'a Method,
     pub(super) uri: &'a Uri,
     pub(super) headers: &'a HeaderMap,
+    /// The body, where it is part of the key.
+    pub(super) body: Option<&'a [u8]>,
     pub(super) settings: &'a Settings,
+    pub(super) matching: &'a Matching,
     /// Whether this is only asked for to be told: then faults are not counted, and nothing is removed for them.
     pub(super) only_told: bool,
     /// The caller's own `Cookie` lines, where the request has others too.
@@ -25,16 +29,26 @@ pub(super) struct Asked<'a> {
 }
 
 impl<'a> Asked<'a> {
-    pub(super) fn of<B>(request: &'a Request<B>, settings: &'a Settings) -> Self {
+    pub(super) fn of<B: Body + 'static>(
+        request: &'a Request<B>,
+        settings: &'a Settings,
+        matching: &'a Matching,
+    ) -> Self {
         let (method, uri, headers) = (request.method(), request.uri(), request.headers());
+        let body = replay::of(request).map(|replay| &replay.bytes()[..]);
         let cookies = request.extensions().get();
-        Self { method, uri, headers, settings, only_told: false, cookies }
+        Self { method, uri, headers, body, settings, matching, only_told: false, cookies }
     }
 
-    /// What tells this request's entries from others'.
-    pub(super) fn partition(&self) -> Option<Partition> {
-        let cookies = self.cookies.map(CallersCookies::lines);
-        key::partition(self.headers, Separation { cookies, ..self.settings.separation() })
+    pub(super) fn keyer(&self) -> Keyer<'_> {
+        with_cookies(self.settings.keyer(self.matching), self.cookies)
+    }
+
+    /// The primary key of a request like one that has a key already.
+    pub(super) fn primary(&self) -> Option<CacheKey> {
+        let mut keyed = KeyRequest::new(self.method, self.uri, self.headers);
+        keyed.body = self.body;
+        self.keyer().identify(&keyed).map(|identity| identity.primary)
     }
 
     /// What is removed where the request may write, and counted unless it is not sent.
@@ -138,7 +152,7 @@ impl Engine {
     /// The same, whatever a filter says about what is found.
     pub(super) async fn find_at(&self, request: Asked<'_>, primary: CacheKey, lookup: &Lookup) -> Found {
         let care = request.care(lookup);
-        if self.ledger.has_doubts() && self.ledger.is_doubtful(&key::group(request.uri)) {
+        if self.ledger.has_doubts() && self.ledger.is_doubtful(&request.keyer().group(request.uri)) {
             return Found::failed(Error::new(ErrorKind::Unavailable, "an invalidation is not confirmed").transient());
         }
         let stored = match self.read(&primary, care).await {
@@ -162,15 +176,10 @@ impl Engine {
     }
 
     /// The stored GET that answers a HEAD, while it is fresh (RFC 9110 section 9.3.2).
-    pub(super) async fn get_for_head(
-        &self,
-        request: Asked<'_>,
-        partition: Option<&Partition>,
-        lookup: &Lookup,
-    ) -> Option<Stored> {
+    pub(super) async fn get_for_head(&self, request: Asked<'_>, lookup: &Lookup) -> Option<Stored> {
         let get = Method::GET;
-        let primary = key::primary(&get, request.uri, partition);
-        let found = self.find(Asked { method: &get, ..request }, primary, lookup).await;
+        let request = Asked { method: &get, ..request };
+        let found = self.find(request, request.primary()?, lookup).await;
         // Offline nothing better can be had.
         let is_served = match found.judgement {
             Judgement::Fresh => true,
@@ -185,7 +194,7 @@ impl Engine {
         let mut found = Found { at_primary: Some(index.clone()), ..Found::nothing(Reason::VariantNotFound) };
         let Record::Variants(variants) = &*index.record else { return found };
         for variant in variants.variants.iter().rev() {
-            if !selects(&variant.selecting, request.headers, request.settings) {
+            if !selects(&variant.selecting, request.headers, &request.keyer()) {
                 continue;
             }
             let changes = self.ledger.changes(&variant.key);
@@ -240,8 +249,8 @@ impl Engine {
     pub(super) fn accept(&self, stored: &Stored, request: Asked<'_>, lookup: &Lookup) -> Option<Judgement> {
         let record = stored.record.as_response()?;
         let is_ours = record.method == *request.method
-            && key::is_shown_url(request.uri, &record.url)
-            && selects(&record.selecting, request.headers, request.settings);
+            && request.keyer().is_shown_url(request.uri, &record.url)
+            && selects(&record.selecting, request.headers, &request.keyer());
         is_ours.then(|| policy::judge(lookup, record, self.clock.now()))
     }
 
@@ -257,15 +266,13 @@ impl Engine {
     }
 }
 
-/// Whether a request has what `selecting` asks for.
-pub(super) fn selects(selecting: &[Selecting], headers: &HeaderMap, settings: &Settings) -> bool {
-    selecting.is_empty()
-        || policy::vary::matches(selecting, headers, &|name, value| {
-            key::hash_secret(settings.secret.as_bytes(), name, value)
-        })
+/// A keyer that tells callers apart by the cookies that they set themselves, where it is known which those are.
+pub(super) fn with_cookies<'a>(keyer: Keyer<'a>, cookies: Option<&'a CallersCookies>) -> Keyer<'a> {
+    let cookies = cookies.map(CallersCookies::lines);
+    Keyer { separation: Separation { cookies, ..keyer.separation }, ..keyer }
 }
 
-/// What a request must have to be given what is stored for one with these headers, where it varies on `names`.
-pub(super) fn selecting(names: &[HeaderName], headers: &HeaderMap, settings: &Settings) -> Vec<Selecting> {
-    policy::vary::selecting(names, headers, &|name, value| key::hash_secret(settings.secret.as_bytes(), name, value))
+/// Whether a request has what `selecting` asks for.
+pub(super) fn selects(selecting: &[Selecting], headers: &HeaderMap, keyer: &Keyer<'_>) -> bool {
+    selecting.is_empty() || policy::vary::matches(selecting, headers, keyer)
 }

@@ -6,7 +6,7 @@
 //! who waits), `stream` and `spool` (a body that is read and stored at once), `deposit` (what is stored in the end),
 //! `invalidate` (what an unsafe request removes), `refresh` (revalidation in the background), `renew` (another lifetime
 //! for what is stored), `body` (what the caller reads), `mend` (what goes on where a part of a stored body is gone),
-//! `control` (what may be changed while all that goes on).
+//! `control` (what may be changed while all that goes on), `replay` (a request's body that can be sent again).
 //!
 //! ```
 //! use std::time::Duration;
@@ -64,6 +64,8 @@ mod separate;
 
 mod view;
 
+mod replay;
+
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
@@ -77,6 +79,7 @@ pub use self::control::Disabled;
 pub use self::explain::Explanation;
 use self::flight::Flights;
 use self::refresh::Tasks;
+pub use self::replay::ReplayBody;
 #[cfg(feature = "client")]
 pub(crate) use self::separate::CallersCookies;
 pub use self::service::CacheService;
@@ -152,7 +155,7 @@ impl CacheLayer {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn explain<'a, B: Body>(
+    pub fn explain<'a, B: Body + 'static>(
         &'a self,
         request: &'a Request<B>,
     ) -> impl Future<Output = Explanation> + Send + use<'a, B> {

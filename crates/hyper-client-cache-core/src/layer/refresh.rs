@@ -13,8 +13,7 @@ use tokio::task::JoinSet;
 use super::Handle;
 use super::exchange::{self, Ticket, flight_key};
 use super::flight::Role;
-use super::service::{Origin, same_head};
-use crate::key;
+use super::service::{Origin, once_more};
 
 /// How many refreshes a layer runs at once; a request that would begin one more begins none.
 const MAX_REFRESHES: usize = 32;
@@ -48,11 +47,12 @@ impl Handle {
         if tasks.len() >= MAX_REFRESHES {
             return;
         }
-        let group = key::group(request.uri());
+        let (keyer, primary) = (ticket.settings.keyer(&ticket.matching), ticket.identity.primary);
+        let group = keyer.group(request.uri());
         let generation = self.engine.ledger.generation(&group);
-        let flight = flight_key(&ticket.primary, request.headers(), &ticket.settings);
-        let Role::Lead(leader) = self.engine.flights.join(flight, ticket.primary, generation) else { return };
-        let again = same_head(request);
+        let flight = flight_key(&primary, request.headers(), &ticket.settings, &keyer);
+        let Role::Lead(leader) = self.engine.flights.join(flight, primary, generation) else { return };
+        let again = once_more(request);
         let engine = Arc::clone(&self.engine);
         let refresh = async move {
             let exchanged = exchange::ask(&engine, inner, again, ticket, Some(leader), group, generation).await;

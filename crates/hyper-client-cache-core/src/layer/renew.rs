@@ -24,7 +24,7 @@ impl Engine {
         let renewed = policy::slide(record, lookup, request.settings, self.clock.now())?;
         let fresh = Stored::new(Record::Response(renewed.record), stored.body.clone(), renewed.retain_until);
         // Whatever is done to the entry from the look-up on keeps this from being stored.
-        let generation = self.ledger.generation(&key::group(request.uri));
+        let generation = self.ledger.generation(&request.keyer().group(request.uri));
         self.store_head(found, fresh.clone(), request.settings, generation);
         Some(fresh)
     }

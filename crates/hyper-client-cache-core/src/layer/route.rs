@@ -8,13 +8,14 @@ use std::sync::atomic::Ordering;
 use http::{Method, Request};
 use http_body::Body;
 
-use super::Engine;
-use super::lookup::{Asked, Found};
+use super::lookup::{Asked, Found, with_cookies};
+use super::{Engine, replay};
 use crate::cache::Stored;
-use crate::key::{self, Partition};
+use crate::key::{self, Identity, KeyRequest, Matching};
 use crate::policy::filter::Panicked;
-use crate::policy::{self, Effective, Judgement, Lookup, Outcome, Plan, Reason, RequestView, Settings};
-use crate::storage::CacheKey;
+use crate::policy::{
+    self, Effective, Judgement, Lookup, Outcome, Plan, Reason, RequestSettings, RequestView, Settings,
+};
 
 /// A request that does not use the cache.
 #[derive(Clone, Copy, Debug)]
@@ -30,8 +31,7 @@ pub(super) struct Past {
 #[derive(Debug)]
 pub(super) struct Route {
     pub(super) lookup: Lookup,
-    pub(super) partition: Option<Partition>,
-    pub(super) primary: CacheKey,
+    pub(super) identity: Identity,
     /// How many flights [had landed](super::flight::Flights::landed) before the look-up.
     pub(super) landed: u64,
     pub(super) found: Found,
@@ -52,18 +52,27 @@ pub(super) enum Step {
 }
 
 impl Engine {
-    /// Is the cache to be used at all?
-    pub(super) fn plan<B: Body>(&self, request: &Request<B>, settings: &Settings) -> Result<Lookup, Past> {
+    /// Is the cache to be used at all, and what is the request's key?
+    pub(super) fn plan<B: Body + 'static>(
+        &self,
+        request: &Request<B>,
+        settings: &Settings,
+        matching: &Matching,
+    ) -> Result<(Lookup, Identity), Past> {
         let (uri, headers) = (request.uri(), request.headers());
-        let of_request = request.extensions().get().copied().unwrap_or_default();
-        let effective = Effective::of(settings, &of_request, uri);
-        let reason = match policy::plan(request.method(), uri, headers, settings, &effective) {
+        let none = RequestSettings::default();
+        let of_request = request.extensions().get().unwrap_or(&none);
+        let effective = Effective::of(settings, of_request, uri);
+        let method = key::effective_method(request.method(), headers, matching);
+        let reason = match policy::plan(&method, uri, headers, settings, &effective) {
             _ if self.disabled.load(Ordering::Acquire) > 0 => Reason::Disabled,
-            Plan::Lookup(lookup) => match self.refuses(request, settings) {
-                None if request.body().is_end_stream() => return Ok(lookup),
-                None => Reason::RequestBody,
-                Some(reason) => reason,
-            },
+            _ if of_request.matching.as_ref().is_some_and(|matching| matching.validate().is_err()) => Reason::Setting,
+            Plan::Lookup(lookup) => {
+                match self.refuses(request, settings).map_or_else(|| self.identify(request, settings, matching), Err) {
+                    Ok(identity) => return Ok((lookup, identity)),
+                    Err(reason) => reason,
+                }
+            }
             Plan::Bypass(reason) => reason,
         };
         Err(Past { reason, offline: policy::forbids_origin(headers, &effective), read_only: effective.read_only })
@@ -82,14 +91,27 @@ impl Engine {
         }
     }
 
-    /// What is the request's key, what is stored under it, and may that be served?
-    pub(super) async fn route(&self, request: Asked<'_>, lookup: Lookup) -> Route {
-        let partition = request.partition();
-        let primary = key::primary(request.method, request.uri, partition.as_ref());
+    fn identify<B: Body + 'static>(
+        &self,
+        request: &Request<B>,
+        settings: &Settings,
+        matching: &Matching,
+    ) -> Result<Identity, Reason> {
+        let mut keyed = KeyRequest::new(request.method(), request.uri(), request.headers());
+        keyed.body = replay::keyed(request, matching.body_limit())?;
+        with_cookies(settings.keyer(matching), request.extensions().get()).identify(&keyed).ok_or_else(|| {
+            self.ledger.counters.callback_panicked.add();
+            Reason::CallbackPanicked
+        })
+    }
+
+    /// What is stored under the request's key, and may that be served?
+    pub(super) async fn route(&self, request: Asked<'_>, lookup: Lookup, identity: Identity) -> Route {
+        let primary = identity.primary;
         let landed = self.flights.landed(&primary);
         let found = if lookup.read { self.find(request, primary, &lookup).await } else { Found::not_asked() };
         let get = if *request.method == Method::HEAD && lookup.read && found.judgement != Judgement::Fresh {
-            Box::pin(self.get_for_head(request, partition.as_ref(), &lookup)).await
+            Box::pin(self.get_for_head(request, &lookup)).await
         } else {
             None
         };
@@ -104,7 +126,7 @@ impl Engine {
             (None, Some(_), Judgement::Revalidate(why) | Judgement::Unusable(why)) => ask(&lookup, why),
             (None, None, _) => ask(&lookup, found.reason),
         };
-        Route { lookup, partition, primary, landed, found, step }
+        Route { lookup, identity, landed, found, step }
     }
 }
 

@@ -17,8 +17,9 @@ use super::exchange::{self, Ticket};
 use super::explain::Explanation;
 use super::lookup::{Asked, Found};
 use super::mend::Refetch;
+use super::replay::ReplayBody;
 use super::route::{Past, Route, Step};
-use super::{Engine, Handle};
+use super::{Engine, Handle, replay};
 use crate::cache::Stored;
 use crate::error::{BoxError, Error, ErrorKind};
 use crate::policy::{self, CacheInfo, Judgement, Outcome, Reason};
@@ -26,7 +27,7 @@ use crate::policy::{self, CacheInfo, Judgement, Outcome, Reason};
 /// A service with a cache before it: answers what it can, asks the inner service for the rest.
 ///
 /// The inner service takes requests whose body has a default (the empty one, for refreshes in the background) and
-/// answers with any body of [`Bytes`].
+/// answers with any body of [`Bytes`]. A request with a body is looked up where it carries a [`ReplayBody`].
 /// It is asked for readiness only when a request goes to it, so that its limits do not slow hits down.
 /// Per-request settings travel as [`RequestSettings`](crate::policy::RequestSettings) in the request's extensions; the response's extensions hold a
 /// [`CacheInfo`].
@@ -45,7 +46,7 @@ impl<S> CacheService<S> {
     }
 
     /// What would become of `request`, and why: [`CacheLayer::explain`](super::CacheLayer::explain).
-    pub fn explain<'a, B: Body>(
+    pub fn explain<'a, B: Body + 'static>(
         &'a self,
         request: &'a Request<B>,
     ) -> impl Future<Output = Explanation> + Send + use<'a, S, B> {
@@ -152,24 +153,26 @@ where
     // From here to the end, whatever is changed meanwhile.
     let settings = engine.settings.load_full();
 
-    // 1. Is the cache to be used at all?
-    let lookup = match engine.plan(&request, &settings) {
-        Ok(lookup) => lookup,
+    let matching = settings.matching_for(request.extensions().get(), request.uri());
+
+    // 1. Is the cache to be used at all, and what is the request's key?
+    let (lookup, identity) = match engine.plan(&request, &settings, &matching) {
+        Ok(planned) => planned,
         Err(Past { reason, offline: true, .. }) => return Ok(engine.offline(reason, None)),
-        Err(past) => return Box::pin(exchange::bypass(engine, inner, request, past, &settings)).await,
+        Err(past) => return Box::pin(exchange::bypass(engine, inner, request, past, &settings.keyer(&matching))).await,
     };
 
-    // 2. What is the request's key, what is stored under it, and may that be served?
-    let Route { lookup, partition, primary, landed, found, step } =
-        engine.route(Asked::of(&request, &settings), lookup).await;
+    // 2. What is stored under it, and may that be served?
+    let asked = Asked::of(&request, &settings, &matching);
+    let Route { lookup, identity, landed, found, step } = engine.route(asked, lookup, identity).await;
     if let Some(fault) = &found.fault {
         engine.may_fail(fault, "the look-up failed")?;
     }
     let reason = match step {
         Step::Serve { outcome, reason, refresh } => {
-            let Some(stored) = &found.selected else { return Ok(engine.offline(reason, primary)) };
+            let Some(stored) = &found.selected else { return Ok(engine.offline(reason, identity.primary)) };
             let renewed = match outcome {
-                Outcome::Hit => engine.slide(Asked::of(&request, &settings), &found, &lookup),
+                Outcome::Hit => engine.slide(asked, &found, &lookup),
                 _ => None,
             };
             let stored = renewed.as_ref().unwrap_or(stored);
@@ -177,7 +180,7 @@ where
             if outcome == Outcome::Hit && !lookup.only_if_cached {
                 response.body_mut().mend_with(|| refetch(inner, &request));
             } else if refresh {
-                let ticket = Ticket { settings, lookup, partition, primary, found, landed, deadline: None };
+                let ticket = Ticket { settings, matching, lookup, identity, found, landed, deadline: None };
                 handle.refresh(inner, &request, ticket);
             }
             return Ok(response);
@@ -192,28 +195,29 @@ where
             let response = engine.serve(&get, outcome, reason, now);
             return Ok(response.map(|_| CacheBody::empty()));
         }
-        Step::Offline(reason) => return Ok(engine.offline(reason, primary)),
+        Step::Offline(reason) => return Ok(engine.offline(reason, identity.primary)),
         Step::Ask(reason) => reason,
     };
 
     // 3. Ask the origin, or whoever is asking it already.
-    let ticket = Ticket { settings, lookup, partition, primary, found: Found { reason, ..found }, landed, deadline };
+    let found = Found { reason, ..found };
+    let ticket = Ticket { settings, matching, lookup, identity, found, landed, deadline };
     Box::pin(exchange::fetch(engine, inner, request, ticket)).await
 }
 
-/// Sends the head of `request` once more, past the cache.
+/// Sends `request` once more, past the cache.
 fn refetch<S, B>(mut inner: S, request: &Request<B>) -> Refetch
 where
     S: Origin<B>,
-    B: Default + Send + 'static,
+    B: Body + Default + Send + 'static,
 {
-    let again = same_head(request);
+    let again = once_more(request);
     Box::new(move || Box::pin(async move { inner.send(again).await }))
 }
 
-/// A request like `request`, without its body.
-pub(super) fn same_head<B: Default>(request: &Request<B>) -> Request<B> {
-    let mut again = Request::new(B::default());
+/// A request like `request`, with its body: one that has a key has none, or one that is known.
+pub(super) fn once_more<B: Body + Default + 'static>(request: &Request<B>) -> Request<B> {
+    let mut again = Request::new(replay::of(request).map_or_else(B::default, ReplayBody::body));
     *again.method_mut() = request.method().clone();
     *again.uri_mut() = request.uri().clone();
     *again.version_mut() = request.version();

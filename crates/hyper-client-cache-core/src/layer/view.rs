@@ -11,11 +11,11 @@ use futures_core::stream::BoxStream;
 use http::{Request, Uri};
 
 use super::Engine;
-use super::invalidate::primaries;
+use super::invalidate::{groups, primaries};
 use super::lookup::Asked;
+use super::replay::said;
 use crate::cache::{Cache, CacheExt, CacheStats, CachedResponse, Contents, Copied, Filter, Record, SortBy, Stored};
 use crate::error::{Error, ErrorKind, Result};
-use crate::key;
 use crate::policy::{Effective, ExpireAfter, Lookup, RequestSettings};
 use crate::storage::CacheKey;
 
@@ -109,14 +109,16 @@ impl CacheView {
     ///
     /// # Errors
     /// The store's own.
-    pub fn get<'a, B>(
+    pub fn get<'a, B: 'static>(
         &'a self,
         request: &'a Request<B>,
     ) -> impl Future<Output = Result<Option<CachedResponse>>> + Send + use<'a, B> {
-        let (method, uri, headers) = (request.method(), request.uri(), request.headers());
+        let (method, uri, headers, body) = (request.method(), request.uri(), request.headers(), said(request));
+        let settings = self.engine.settings.load_full();
+        let matching = settings.matching_for(request.extensions().get(), uri);
         async move {
-            let settings = self.engine.settings.load_full();
-            let asked = Asked { method, uri, headers, settings: &settings, only_told: true, cookies: None };
+            let (settings, matching) = (&*settings, &matching);
+            let asked = Asked { method, uri, headers, body, settings, matching, only_told: true, cookies: None };
             Ok(self.engine.selected(asked).await?.and_then(|stored| self.shown(stored)))
         }
     }
@@ -137,7 +139,9 @@ impl CacheView {
     pub async fn delete_url(&self, url: &str) -> Result<u64> {
         let uri = (self.parse)(url)?;
         // First, so that nothing that is on its way is stored behind our back (case 56).
-        self.engine.ledger.invalidate(&key::group(&uri));
+        let settings = self.engine.settings.load_full();
+        let matching = settings.matching_for(None, &uri);
+        groups(&uri, &settings.keyer(&matching)).iter().for_each(|group| self.engine.ledger.invalidate(group));
         let stored = self.engine.stored_for(&uri).await?;
         self.engine.ledger.delete_now(&stored.keys).await?;
         Ok(stored.responses)
@@ -148,12 +152,17 @@ impl CacheView {
     ///
     /// # Errors
     /// The store's own.
-    pub fn delete<'a, B>(&'a self, request: &'a Request<B>) -> impl Future<Output = Result<bool>> + Send + use<'a, B> {
-        let (method, uri, headers) = (request.method(), request.uri(), request.headers());
+    pub fn delete<'a, B: 'static>(
+        &'a self,
+        request: &'a Request<B>,
+    ) -> impl Future<Output = Result<bool>> + Send + use<'a, B> {
+        let (method, uri, headers, body) = (request.method(), request.uri(), request.headers(), said(request));
+        let settings = self.engine.settings.load_full();
+        let matching = settings.matching_for(request.extensions().get(), uri);
         async move {
-            self.engine.ledger.invalidate(&key::group(uri));
-            let settings = self.engine.settings.load_full();
-            let asked = Asked { method, uri, headers, settings: &settings, only_told: true, cookies: None };
+            let (settings, matching) = (&*settings, &matching);
+            groups(uri, &settings.keyer(matching)).iter().for_each(|group| self.engine.ledger.invalidate(group));
+            let asked = Asked { method, uri, headers, body, settings, matching, only_told: true, cookies: None };
             let Some(stored) = self.engine.selected(asked).await? else { return Ok(false) };
             self.engine.ledger.delete_now(&[*stored.record.key()]).await?;
             Ok(true)
@@ -324,18 +333,23 @@ impl Engine {
     /// What is stored for a URL, in every variant, method and partition.
     async fn stored_for(&self, uri: &Uri) -> Result<StoredFor> {
         let settings = self.settings.load_full();
-        let by_hand = key::partition(&http::HeaderMap::new(), settings.separation());
+        let matching = settings.matching_for(None, uri);
+        let keyer = settings.keyer(&matching);
+        let by_hand = keyer.partition(&http::HeaderMap::new());
         let mut stored = StoredFor { keys: Vec::new(), responses: 0 };
         let mut variants = Vec::new();
-        let mut primaries = primaries(uri, by_hand.as_ref());
-        let group = key::group(uri);
-        let members = self.ledger.lookup(&group).await?;
-        if let Some(Record::Group(members)) = members.as_ref().map(|stored| &*stored.record) {
-            for member in &members.members {
-                if !primaries.contains(member) {
-                    primaries.push(*member);
+        let mut primaries = primaries(uri, by_hand.as_ref(), &keyer);
+        let mut groups = groups(uri, &keyer);
+        for group in std::mem::take(&mut groups) {
+            let Some(members) = self.ledger.lookup(&group).await? else { continue };
+            if let Record::Group(members) = &*members.record {
+                for member in &members.members {
+                    if !primaries.contains(member) {
+                        primaries.push(*member);
+                    }
                 }
             }
+            groups.push(group);
         }
         for key in &primaries {
             match self.ledger.lookup(key).await?.as_ref().map(|stored| &*stored.record) {
@@ -351,14 +365,13 @@ impl Engine {
         // Variants first: an index that is gone would leave them where nobody finds them.
         stored.keys = variants;
         stored.keys.extend(primaries);
-        stored.keys.extend(members.map(|_| group));
+        stored.keys.extend(groups);
         Ok(stored)
     }
 
     /// The response that a request selects, however old it is.
     async fn selected(&self, asked: Asked<'_>) -> Result<Option<Stored>> {
-        let partition = asked.partition();
-        let primary = key::primary(asked.method, asked.uri, partition.as_ref());
+        let Some(primary) = asked.primary() else { return Ok(None) };
         let lookup = Lookup::plain(Effective::of(asked.settings, &RequestSettings::default(), asked.uri));
         // Not `find`: what is stored is asked for, whether or not a filter lets it be used.
         let found = self.find_at(asked, primary, &lookup).await;

@@ -31,8 +31,9 @@ pub fn targets(method: &Method, uri: &Uri, status: StatusCode, response_headers:
     found
 }
 
-/// Methods that are registered as safe. One that is not known is not safe (case 51).
-fn is_safe(method: &Method) -> bool {
+/// Whether a method is registered as safe. One that is not known is not safe (case 51).
+#[must_use]
+pub fn is_safe(method: &Method) -> bool {
     matches!(method.as_str(), "GET" | "HEAD" | "OPTIONS" | "TRACE" | "QUERY" | "PROPFIND" | "REPORT" | "SEARCH")
 }
 

@@ -69,7 +69,7 @@ mod testing;
 pub use self::admit::{Admission, Admit, Terms, admit};
 pub use self::directives::{RequestDirectives, ResponseDirectives};
 pub use self::filter::{BeforeStore, RequestFilter, RequestView, ResponseFilter, ResponseView};
-pub use self::invalidate::targets as invalidation_targets;
+pub use self::invalidate::{is_safe, targets as invalidation_targets};
 pub use self::judge::{Judgement, judge, serve_on_error};
 pub use self::outcome::{CacheInfo, Outcome, Storing};
 pub use self::plan::{Lookup, Plan, forbids_origin, plan};

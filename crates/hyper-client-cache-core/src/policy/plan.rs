@@ -67,6 +67,7 @@ impl Lookup {
 /// These bypass it: methods that are not allowed and headers that override the method; requests for a range; requests
 /// with conditional headers of their own, whose answers (also the 200s) are the caller's to interpret and are not
 /// stored; upgrades; `no-store`; the settings that say so.
+/// `method` is the one that the request is [taken to have](crate::key::effective_method).
 /// A request without headers about caching costs one pass over the names of its headers.
 #[must_use]
 pub fn plan(method: &Method, uri: &Uri, headers: &HeaderMap, settings: &Settings, effective: &Effective) -> Plan {
@@ -92,7 +93,7 @@ pub fn plan(method: &Method, uri: &Uri, headers: &HeaderMap, settings: &Settings
                 return Plan::Bypass(Reason::Conditional);
             }
             "upgrade" => return Plan::Bypass(Reason::Upgrade),
-            "x-http-method-override" | "x-http-method" | "x-method-override" => {
+            "x-http-method-override" | "x-http-method" | "x-method-override" if !effective.method_override => {
                 return Plan::Bypass(Reason::MethodOverride);
             }
             _ => {}

@@ -58,8 +58,10 @@ pub enum Reason {
     Conditional,
     /// The request asks for another protocol.
     Upgrade,
-    /// The request's body cannot be part of a key: it cannot be repeated, or is too long.
+    /// The request's body cannot be part of a key, because it cannot be sent twice.
     RequestBody,
+    /// The request's body is too long to be part of a key.
+    RequestBodyTooLong,
 
     // What the settings ask.
     /// The mode of the request.
@@ -92,6 +94,8 @@ pub enum Reason {
     ResponseMustUnderstand,
     /// The response sets a cookie.
     SetCookie,
+    /// The response redirects to a URL with a secret in it, which is not stored in clear.
+    SecretLocation,
     /// The request has `Authorization`, and the response does not permit a shared cache to store the answer.
     Authorization,
     /// The response varies on more than headers (`Vary: *`).
@@ -165,6 +169,7 @@ impl Reason {
             Self::Conditional => "conditional",
             Self::Upgrade => "upgrade",
             Self::RequestBody => "request-body",
+            Self::RequestBodyTooLong => "request-body-too-long",
             Self::Mode => "mode",
             Self::Setting => "setting",
             Self::Rule => "rule",
@@ -179,6 +184,7 @@ impl Reason {
             Self::ResponseMustRevalidate => "response-must-revalidate",
             Self::ResponseMustUnderstand => "response-must-understand",
             Self::SetCookie => "set-cookie",
+            Self::SecretLocation => "secret-location",
             Self::Authorization => "authorization",
             Self::VaryStar => "vary-star",
             Self::VaryMalformed => "vary-malformed",

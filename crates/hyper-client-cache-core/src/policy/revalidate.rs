@@ -64,8 +64,14 @@ pub fn merge(record: &ResponseRecord, exchange: &Admit<'_>) -> Merge {
     match vary_names(update) {
         // Case 46: the selecting values are those of the request that fetched the body. A field that was not among
         // them then cannot be added now.
-        Ok(names) if !names.iter().all(|name| record.selecting.iter().any(|field| name.as_str() == field.name)) => {
-            return Merge::Forbidden(Reason::OriginChanged);
+        // One that was ignored then is among those of the stored `Vary`.
+        Ok(names) if !names.is_empty() => {
+            let known = vary_names(&record.header_map()).unwrap_or_default();
+            let is_known =
+                |name: &HeaderName| known.contains(name) || record.selecting.iter().any(|field| name == &*field.name);
+            if !names.iter().all(is_known) {
+                return Merge::Forbidden(Reason::OriginChanged);
+            }
         }
         Ok(_) => {}
         Err(reason) => return Merge::Forbidden(reason),

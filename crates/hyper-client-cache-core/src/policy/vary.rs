@@ -4,21 +4,19 @@
 //! Values are compared as bytes, line by line, in order; a field that is absent is not one that is empty.
 //! Read next: `revalidate`.
 
-use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, VARY};
-use http::{HeaderMap, HeaderName};
+use http::header::VARY;
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::directives::trim;
 use super::reason::Reason;
 use crate::cache::Selecting;
+use crate::key::{Keyer, accept};
 
 /// The longest `Vary` that is taken seriously, in bytes over all its lines.
 const MAX_VARY_LEN: usize = 8 * 1024;
 
 /// The most fields that may select.
 const MAX_VARY_NAMES: usize = 64;
-
-/// What stands in for the value of a field that carries a secret: a keyed hash of the field's name and the value.
-pub type Hash<'a> = dyn Fn(&str, &[u8]) -> Vec<u8> + 'a;
 
 /// The fields that a response's `Vary` names, in lower case, sorted, each once.
 ///
@@ -44,43 +42,44 @@ pub fn vary_names(headers: &HeaderMap) -> Result<Vec<HeaderName>, Reason> {
     if names.len() > MAX_VARY_NAMES { Err(Reason::VaryMalformed) } else { Ok(names) }
 }
 
-/// What `request_headers` have of the fields `names`, as it is stored with the response.
+/// What `request_headers` have of the fields `names`, as it is stored with the response: a keyed hash where the field is
+/// a credential, one value in a spelling of its own where its grammar says what of the spelling does not count. Fields
+/// that are ignored are left out.
 #[must_use]
-pub fn selecting(names: &[HeaderName], request_headers: &HeaderMap, hash: &Hash<'_>) -> Vec<Selecting> {
+pub fn selecting(names: &[HeaderName], request_headers: &HeaderMap, keyer: &Keyer<'_>) -> Vec<Selecting> {
     names
         .iter()
-        .map(|name| {
-            let lines = request_headers.get_all(name).iter();
-            let values = if is_secret(name.as_str()) {
-                lines.map(|line| hash(name.as_str(), line.as_bytes())).collect()
-            } else {
-                lines.map(|line| line.as_bytes().to_vec()).collect()
-            };
-            Selecting::new(name.as_str(), values)
-        })
+        .filter(|name| !keyer.matching.ignores_header(name.as_str()))
+        .map(|name| Selecting::new(name.as_str(), values(name.as_str(), request_headers, keyer)))
         .collect()
 }
 
 /// Whether a request with these headers selects the response that `selecting` was stored with.
 #[must_use]
-pub fn matches(selecting: &[Selecting], request_headers: &HeaderMap, hash: &Hash<'_>) -> bool {
+pub fn matches(selecting: &[Selecting], request_headers: &HeaderMap, keyer: &Keyer<'_>) -> bool {
     selecting.iter().all(|field| {
         let lines = request_headers.get_all(field.name.as_str()).iter();
-        if is_secret(&field.name) {
-            lines.map(|line| hash(&field.name, line.as_bytes())).eq(field.values.iter().cloned())
-        } else {
-            lines.map(|line| line.as_bytes()).eq(field.values.iter().map(Vec::as_slice))
-        }
+        lines.map(HeaderValue::as_bytes).eq(field.values.iter().map(Vec::as_slice))
+            && !keyer.matching.is_secret_header(&field.name)
+            || values(&field.name, request_headers, keyer) == field.values
     })
 }
 
-fn is_secret(name: &str) -> bool {
-    [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION].iter().any(|secret| secret == name)
+/// The values of a field as they select.
+fn values(name: &str, request_headers: &HeaderMap, keyer: &Keyer<'_>) -> Vec<Vec<u8>> {
+    let lines = || request_headers.get_all(name).iter();
+    if lines().next().is_none() {
+        return Vec::new();
+    }
+    if let Some(value) = accept::normalized(name, lines()) {
+        return vec![value];
+    }
+    lines().map(|line| keyer.hash_secret(name, line.as_bytes()).unwrap_or_else(|| line.as_bytes().to_vec())).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{hash, headers};
+    use super::super::testing::headers;
     use super::*;
 
     fn names(lines: &[&str]) -> Result<Vec<String>, Reason> {
@@ -90,9 +89,9 @@ mod tests {
 
     fn selects(vary: &str, first: &[(&str, &str)], second: &[(&str, &str)]) -> bool {
         let names = vary_names(&headers(&[("vary", vary)])).unwrap();
-        let stored = selecting(&names, &headers(first), &hash);
-        assert!(matches(&stored, &headers(first), &hash));
-        matches(&stored, &headers(second), &hash)
+        let stored = selecting(&names, &headers(first), &Keyer::default());
+        assert!(matches(&stored, &headers(first), &Keyer::default()));
+        matches(&stored, &headers(second), &Keyer::default())
     }
 
     #[test]
@@ -154,23 +153,49 @@ mod tests {
         assert!(selects("x-a, x-b", &[("x-a", "1"), ("x-b", "2")], &[("x-b", "2"), ("X-A", "1"), ("x-c", "3")]));
     }
 
+    /// Feature 41: what the grammar of `Accept` and its like does not tell apart is one.
+    #[test]
+    fn spelling_does_not_count_where_the_grammar_says_so() {
+        for (name, one, other) in [
+            ("accept-encoding", "gzip, br", "GZIP,br"),
+            ("accept-language", "de;q=0.5, en", "en,de; q=0.5"),
+            ("accept", "text/html, */*;q=0.1", "*/*;q=0.1, Text/HTML"),
+        ] {
+            assert!(selects(name, &[(name, one)], &[(name, other)]), "{name}");
+        }
+        assert!(!selects("accept-language", &[("accept-language", "de, en")], &[("accept-language", "en, de")]));
+        assert!(!selects("accept-encoding", &[], &[("accept-encoding", "")]));
+    }
+
+    /// Feature 36: an ignored field does not select; a credential does all the same.
+    #[test]
+    fn ignored_fields_do_not_select() {
+        let matching = crate::key::Matching::default().ignored_headers(["User-*", "cookie"]);
+        let names = vary_names(&headers(&[("vary", "accept, user-agent, cookie")])).unwrap();
+        let of = |matching| Keyer { matching, ..Keyer::default() };
+        let selected = selecting(&names, &headers(&[]), &of(&matching));
+        assert_eq!(selected.iter().map(|field| &field.name[..]).collect::<Vec<_>>(), ["accept", "cookie"]);
+        let selected = selecting(&names, &headers(&[]), &of(&matching.clone().separate_credentials(false)));
+        assert_eq!(selected.len(), 1);
+    }
+
     /// Case 45: bytes that are not UTF-8 are bytes.
     #[test]
     fn values_are_bytes() {
         assert!(!selects("x-a", &[("x-a", "\u{e9}")], &[("x-a", "\u{e8}")]));
         let names = vary_names(&headers(&[("vary", "x-a")])).unwrap();
-        let stored = selecting(&names, &headers(&[("x-a", "\u{e9}")]), &hash);
+        let stored = selecting(&names, &headers(&[("x-a", "\u{e9}")]), &Keyer::default());
         assert_eq!(stored[0].values, [[0xe9]]);
     }
 
     /// Case 8: a secret is neither stored in clear nor made equal to another.
     #[test]
     fn secrets_are_hashed_and_still_tell_callers_apart() {
-        for name in ["authorization", "cookie", "proxy-authorization"] {
+        for name in ["authorization", "cookie", "proxy-authorization", "x-api-key"] {
             assert!(!selects(name, &[(name, "canary")], &[(name, "other")]));
             assert!(!selects(name, &[(name, "canary")], &[]));
-            let stored = selecting(&[HeaderName::from_static(name)], &headers(&[(name, "canary")]), &hash);
-            assert_eq!(stored[0].values, [hash(name, b"canary")]);
+            let stored = selecting(&[HeaderName::from_static(name)], &headers(&[(name, "canary")]), &Keyer::default());
+            assert_eq!(stored[0].values, [Keyer::default().hash_secret(name, b"canary").unwrap()]);
         }
     }
 }

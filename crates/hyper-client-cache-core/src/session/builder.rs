@@ -14,7 +14,7 @@ use super::{CachedSession, CookieJar, Cookies, Decompression, Inner, IntoUrl};
 use crate::cache::{Cache, MemoryCache};
 use crate::clock::{Clock, system_clock};
 use crate::error::{Error, ErrorKind, Result};
-use crate::key::Partition;
+use crate::key::{Matching, Partition};
 use crate::layer::{CacheLayer, OnCacheError};
 use crate::policy::{
     BeforeStore, CacheControl, ExpireAfter, Mode, RequestFilter, ResponseFilter, Settings, StaleWindow, UrlRule,
@@ -306,7 +306,8 @@ impl SessionBuilder {
     }
 
     /// Names headers that hold secrets, besides `Authorization`, `Cookie` and `Proxy-Authorization`: they do not follow
-    /// a redirect to another origin, and are shown nowhere.
+    /// a redirect to another origin, are shown nowhere, and callers who differ in one share no entry
+    /// ([`Matching::secret_headers`]).
     pub fn secret_headers<N: TryInto<HeaderName>>(self, names: impl IntoIterator<Item = N>) -> Self {
         self.change(|builder| names.into_iter().try_for_each(|name| builder.defaults.add_secret(name)))
     }
@@ -372,6 +373,11 @@ impl SessionBuilder {
         self
     }
 
+    pub(super) fn match_by(mut self, change: impl FnOnce(Matching) -> Matching) -> Self {
+        self.settings.matching = change(std::mem::take(&mut self.settings.matching));
+        self
+    }
+
     /// Makes the session. Connects to nothing yet.
     ///
     /// # Errors
@@ -392,7 +398,8 @@ impl SessionBuilder {
         }
         let shares = self.jar.is_some() && !self.closes_cache && self.settings.partition.is_none();
         let apart = apart(self.transport.tls_policy_id(), shares)?;
-        let settings = Settings { apart, ..self.settings };
+        let mut settings = Settings { apart, ..self.settings };
+        settings.matching = settings.matching.more_secret_headers(&self.defaults.secret);
         let observer =
             self.jar.clone().map(|jar| -> Observer { Arc::new(move |uri, headers| jar.learn(uri, headers)) });
         let mut layer =

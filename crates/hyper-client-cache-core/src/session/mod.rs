@@ -21,6 +21,8 @@ mod described;
 
 mod links;
 
+mod matching;
+
 mod redirect;
 
 mod cookies;
@@ -56,6 +58,7 @@ pub use self::multipart::{Multipart, Part};
 pub use self::redirect::{Hop, Redirect, RedirectAction, RedirectPolicy};
 use self::request::Options;
 pub use self::request::RequestBuilder;
+use self::request::say_body;
 pub use self::response::Response;
 pub use self::url::IntoUrl;
 use crate::cache::CacheStats;
@@ -194,7 +197,8 @@ impl CachedSession {
     /// # Errors
     /// As [`RequestBuilder::send`].
     pub async fn execute(&self, request: Request<impl Into<RequestBody>>) -> Result<Response> {
-        let request = self.inner.defaults.made_sendable(request.map(Into::into))?;
+        let mut request = self.inner.defaults.made_sendable(request.map(Into::into))?;
+        say_body(&mut request);
         self.send(request, self.inner.options()).await
     }
 
@@ -223,6 +227,7 @@ impl CachedSession {
     pub async fn explain(&self, request: &Request<RequestBody>) -> Result<Explanation> {
         let mut same = self.inner.defaults.made_sendable(again(request))?;
         self.inner.dress(&mut same, &self.inner.options());
+        say_body(&mut same);
         Ok(self.inner.layer.explain(&same).await)
     }
 

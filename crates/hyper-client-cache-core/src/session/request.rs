@@ -12,7 +12,8 @@ use serde::Serialize;
 use super::redirect::RedirectPolicy;
 use super::{CachedSession, IntoUrl, Multipart, Response, defaults};
 use crate::error::{BoxError, Error, ErrorKind, Result};
-use crate::layer::Explanation;
+use crate::key::Matching;
+use crate::layer::{Explanation, ReplayBody};
 use crate::policy::{CacheControl, ExpireAfter, Mode, RequestSettings, StaleWindow};
 use crate::transport::RequestBody;
 
@@ -219,6 +220,13 @@ impl RequestBuilder {
         self.set(|settings| settings.stale_while_revalidate(window))
     }
 
+    pub(super) fn match_by(self, change: impl FnOnce(Matching) -> Matching) -> Self {
+        self.set(|mut settings| {
+            settings.matching = Some(change(settings.matching.take().unwrap_or_default()));
+            settings
+        })
+    }
+
     /// The request with the session's default headers in it. What depends on the hop (cookies of the session's jar,
     /// `Accept-Encoding`) is added when it is sent.
     ///
@@ -227,7 +235,9 @@ impl RequestBuilder {
     pub fn build(self) -> Result<Request<RequestBody>> {
         let mut request = self.request?;
         self.session.inner.defaults.complete(&mut request);
+        say_body(&mut request);
         if let Some(settings) = self.settings {
+            settings.matching.as_ref().map_or(Ok(()), Matching::validate)?;
             request.extensions_mut().insert(settings);
         }
         Ok(request)
@@ -286,6 +296,13 @@ impl fmt::Debug for RequestBuilder {
             }
         }
         out.field("options", &self.options).field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+/// Tells the cache what the body is, where that is known: it is part of the key.
+pub(super) fn say_body(request: &mut Request<RequestBody>) {
+    if let Some(bytes) = request.body().bytes().cloned() {
+        request.extensions_mut().insert(ReplayBody::<RequestBody>::new(bytes));
     }
 }
 

@@ -43,6 +43,14 @@ impl RequestBody {
         }
     }
 
+    /// The bytes, where they are known and there are any.
+    pub(crate) const fn bytes(&self) -> Option<&Bytes> {
+        match &self.0 {
+            Content::Full(_, bytes) => Some(bytes),
+            Content::Empty | Content::Stream(_) => None,
+        }
+    }
+
     /// The whole body, where it is in memory; `None` for a stream.
     #[must_use]
     pub fn as_bytes(&self) -> Option<&[u8]> {

@@ -6,6 +6,7 @@ use http::Uri;
 
 use super::{CacheControl, ExpireAfter, Mode, RequestSettings, Settings, StaleWindow};
 use crate::cache::LifetimeSource;
+use crate::key::Matching;
 
 /// The settings that hold for one request: its own before those of the first rule that matches its URL, before those of
 /// the session.
@@ -30,6 +31,8 @@ pub struct Effective {
     pub force_ttl: bool,
     /// Whether the request's [mode](Self::mode) lets [`Settings::always_revalidate`] count, and it is on.
     pub always_revalidate: bool,
+    /// Whether fields that override the method are believed.
+    pub method_override: bool,
     /// When a stale response is served instead of an error.
     pub stale_if_error: StaleOption,
     /// When a stale response is served while it is refreshed.
@@ -60,6 +63,11 @@ impl Effective {
             source,
             force_ttl: request.force_ttl.or(rule.and_then(|rule| rule.force_ttl)).unwrap_or_default(),
             always_revalidate: settings.always_revalidate && matches!(mode, Mode::Default | Mode::ReadOnly),
+            method_override: [request.matching.as_ref(), rule.and_then(|rule| rule.matching.as_ref())]
+                .into_iter()
+                .flatten()
+                .find_map(Matching::method_override_option)
+                .unwrap_or(settings.matching.believes_override()),
             stale_if_error: StaleOption {
                 own: request.stale_if_error,
                 otherwise: rule.and_then(|rule| rule.stale_if_error).unwrap_or(settings.stale_if_error),

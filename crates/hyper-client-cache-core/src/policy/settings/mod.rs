@@ -22,7 +22,7 @@ mod secret;
 
 use std::time::Duration;
 
-use http::{Method, StatusCode};
+use http::{Method, StatusCode, Uri};
 
 pub use self::effective::{Effective, StaleOption};
 pub use self::expire::ExpireAfter;
@@ -33,7 +33,7 @@ pub use self::secret::Secret;
 pub use self::window::StaleWindow;
 use super::filter::{BeforeStore, RequestFilter, ResponseFilter};
 use crate::error::{Error, ErrorKind, Result};
-use crate::key::{Partition, Separation};
+use crate::key::{Keyer, Matching, Partition, Separation};
 
 /// How long past its freshness a response with a validator is kept, so that it can be revalidated: seven days.
 const RETAIN_STALE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -140,6 +140,8 @@ pub struct Settings {
     pub secret: Secret,
     /// What keeps the entries of a session apart that no request shows: whom it trusts, and its cookie jar.
     pub(crate) apart: Option<Partition>,
+    /// Which requests are answered by the same entry. Default: those that are the same byte by byte.
+    pub matching: Matching,
 }
 
 impl Settings {
@@ -166,6 +168,24 @@ impl Settings {
     #[must_use]
     pub fn is_error(&self, status: StatusCode) -> bool {
         self.error_codes.contains(&status) && !self.allowed_codes.contains(&status)
+    }
+
+    /// Which requests are answered by the same entry as one to `uri` with these settings of its own.
+    #[must_use]
+    pub fn matching_for(&self, request: Option<&RequestSettings>, uri: &Uri) -> Matching {
+        let has_rule = self.rules.as_slice().iter().any(|rule| rule.matching.is_some());
+        let rule = if has_rule { self.rules.first_match(uri).and_then(|rule| rule.matching.as_ref()) } else { None };
+        let below = rule.map_or_else(|| self.matching.clone(), |rule| rule.over(&self.matching));
+        match request.and_then(|request| request.matching.as_ref()) {
+            Some(own) => own.over(&below),
+            None => below,
+        }
+    }
+
+    /// What makes keys by these settings, for a request that goes by `matching`.
+    #[must_use]
+    pub fn keyer<'a>(&'a self, matching: &'a Matching) -> Keyer<'a> {
+        Keyer { matching, separation: self.separation() }
     }
 
     /// How callers are told apart: by their credentials unless the cache is shared, whose responses say it themselves.
@@ -212,7 +232,7 @@ impl Settings {
         } else if self.secret.as_bytes().is_empty() {
             "`secret` is empty; give some random bytes, or leave it out"
         } else {
-            return Ok(());
+            return self.matching.validate();
         };
         Err(Error::new(ErrorKind::Config, problem))
     }
@@ -253,6 +273,7 @@ impl Default for Settings {
             partition: None,
             secret: Secret::default(),
             apart: None,
+            matching: Matching::default(),
         }
     }
 }

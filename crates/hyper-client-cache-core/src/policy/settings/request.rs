@@ -1,6 +1,7 @@
 //! What one request asks of the cache.
 
 use super::{CacheControl, ExpireAfter, Mode, StaleWindow};
+use crate::key::Matching;
 
 /// What one request asks of the cache. Travels in the request's extensions and never reaches the origin.
 ///
@@ -13,7 +14,7 @@ use super::{CacheControl, ExpireAfter, Mode, StaleWindow};
 /// let mut request = http::Request::get("https://example.org/").body(()).unwrap();
 /// request.extensions_mut().insert(RequestSettings::default().expire_after(Duration::from_secs(60)).mode(Mode::NoCache));
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RequestSettings {
     /// How long the response is good for where its headers do not say.
@@ -29,6 +30,9 @@ pub struct RequestSettings {
     pub stale_if_error: Option<StaleWindow>,
     /// Overrides what the response, the rule and the session say about serving stale while refreshing.
     pub stale_while_revalidate: Option<StaleWindow>,
+    /// Which requests are answered by the same entry as this; what is not set there is as in the rule and the session.
+    /// A request with an impossible one goes past the cache.
+    pub matching: Option<Matching>,
 }
 
 impl RequestSettings {
@@ -71,6 +75,13 @@ impl RequestSettings {
     #[must_use]
     pub fn stale_while_revalidate(mut self, window: impl Into<StaleWindow>) -> Self {
         self.stale_while_revalidate = Some(window.into());
+        self
+    }
+
+    /// Sets [`matching`](Self::matching).
+    #[must_use]
+    pub fn matching(mut self, matching: Matching) -> Self {
+        self.matching = Some(matching);
         self
     }
 }

@@ -9,6 +9,7 @@ use regex::bytes::{RegexSet, RegexSetBuilder};
 use super::pattern::{Pattern, subject};
 use super::{CacheControl, ExpireAfter, Mode, StaleWindow};
 use crate::error::{Error, ErrorKind, Result};
+use crate::key::Matching;
 
 /// What holds for certain URLs in place of the session's settings. A request's own settings go before it.
 ///
@@ -41,6 +42,8 @@ pub struct UrlRule {
     pub stale_if_error: Option<StaleWindow>,
     /// How long past its freshness a response may be served while it is refreshed, where it does not say.
     pub stale_while_revalidate: Option<StaleWindow>,
+    /// Which requests are answered by the same entry; what is not set there is as in the session.
+    pub matching: Option<Matching>,
 }
 
 impl UrlRule {
@@ -73,6 +76,7 @@ impl UrlRule {
             cache_control: None,
             stale_if_error: None,
             stale_while_revalidate: None,
+            matching: None,
         }
     }
 
@@ -123,6 +127,13 @@ impl UrlRule {
         self.stale_while_revalidate = Some(window.into());
         self
     }
+
+    /// Sets [`matching`](Self::matching).
+    #[must_use]
+    pub fn matching(mut self, matching: Matching) -> Self {
+        self.matching = Some(matching);
+        self
+    }
 }
 
 /// Rules in their order. All are tried at once, in one pass over the URL; without any nothing is done.
@@ -156,6 +167,7 @@ impl Rules {
     /// # Errors
     /// [`ErrorKind::Config`], naming the first that cannot.
     pub fn validate(&self) -> Result<()> {
+        self.rules.iter().filter_map(|rule| rule.matching.as_ref()).try_for_each(Matching::validate)?;
         self.compiled().as_ref().map(drop).map_err(Clone::clone)
     }
 

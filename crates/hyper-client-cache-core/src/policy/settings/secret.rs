@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::key::DEFAULT_SECRET;
+
 /// A key for keyed hashes. Shown by neither `Debug` nor anything else.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Vec<u8>);
@@ -22,7 +24,7 @@ impl Secret {
 
 impl Default for Secret {
     fn default() -> Self {
-        Self(b"hyper-client-cache credentials 1".to_vec())
+        Self(DEFAULT_SECRET.to_vec())
     }
 }
 

@@ -6,6 +6,7 @@ use http::{Method, StatusCode};
 
 use super::super::filter::{BeforeStore, RequestFilter, ResponseFilter};
 use super::{CacheControl, ExpireAfter, Mode, Secret, Settings, StaleWindow, UrlRule};
+use crate::key::Matching;
 
 impl Settings {
     /// Sets [`cache_control`](Self::cache_control).
@@ -131,6 +132,13 @@ impl Settings {
     #[must_use]
     pub fn secret(mut self, secret: impl Into<Secret>) -> Self {
         self.secret = secret.into();
+        self
+    }
+
+    /// Sets [`matching`](Self::matching).
+    #[must_use]
+    pub fn matching(mut self, matching: Matching) -> Self {
+        self.matching = matching;
         self
     }
 

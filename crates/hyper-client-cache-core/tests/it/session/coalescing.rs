@@ -279,7 +279,7 @@ async fn what_is_not_a_plain_read_is_never_shared() {
     let mut asked = Vec::new();
     for _ in 0..3 {
         asked.push(tokio::spawn(session.post(&url).send()));
-        asked.push(tokio::spawn(session.get(&url).body("a body").send()));
+        asked.push(tokio::spawn(session.get(&url).body_stream(http_body_util::Full::new("a body".into())).send()));
         asked.push(tokio::spawn(session.get(&url).header("upgrade", "websocket").send()));
         asked.push(tokio::spawn(session.get(&url).header("range", "bytes=0-1").send()));
         // Who insists on the origin's own answer does not take another's.

@@ -61,7 +61,7 @@ async fn credentials_keep_callers_apart_across_sessions() {
     }
 }
 
-/// Case 6 is for a later issue; what stands for it now is a partition by hand, which separates sessions on one cache.
+/// Feature 48: a partition by hand separates sessions on one cache.
 #[tokio::test]
 async fn a_partition_by_hand_separates() {
     let origin = Origin::scripted().await;
