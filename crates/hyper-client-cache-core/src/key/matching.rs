@@ -87,8 +87,10 @@ pub(super) struct Options {
 #[derive(Clone)]
 pub(super) struct KeyFn {
     name: String,
-    pub(super) function: Arc<dyn Fn(&KeyRequest<'_>) -> Option<Vec<u8>> + Send + Sync>,
+    pub(super) function: Arc<Function>,
 }
+
+type Function = dyn Fn(&KeyRequest<'_>) -> Option<Vec<u8>> + Send + Sync;
 
 impl Matching {
     /// Whether the order of parameters with different names in a query or a form does not count. Parameters of one name

@@ -26,7 +26,7 @@ pub(super) fn counted<'a>(text: &'a str, sort: bool, ignored: &Names) -> Cow<'a,
         return Cow::Borrowed(text);
     }
     let pieces = || text.split('&');
-    let counts = |piece: &&str| !(sort && piece.is_empty()) && !is_ignored(piece, ignored);
+    let counts = |piece: &&str| !((sort && piece.is_empty()) || is_ignored(piece, ignored));
     let in_order = !sort || pieces().is_sorted_by(|a, b| by_name(a, b).is_le());
     if in_order && pieces().all(|piece| counts(&piece)) {
         return Cow::Borrowed(text);
