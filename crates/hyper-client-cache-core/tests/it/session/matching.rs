@@ -241,7 +241,7 @@ async fn an_overridden_method_bypasses_or_is_part_of_the_key() {
 async fn credentials_of_any_kind_tell_callers_apart() {
     let origin = Origin::start(|request: &Recorded| {
         let value = |name| request.header(name).unwrap_or("-").to_owned();
-        Answer::ok(["x-api-key", "x-login", "proxy-authorization"].map(value).join(" "))
+        Answer::ok(["x-api-key", "x-login", "x-auth-token"].map(value).join(" "))
     })
     .await;
     let callers: [(&[(&str, &str)], &str); 8] = [
@@ -251,7 +251,7 @@ async fn credentials_of_any_kind_tell_callers_apart() {
         (&[("x-api-key", "")], " - -"),
         (&[("x-login", "a")], "- a -"),
         (&[("x-login", "b")], "- b -"),
-        (&[("proxy-authorization", "a")], "- - a"),
+        (&[("x-auth-token", "a")], "- - a"),
         (&[("x-login", "a"), ("x-api-key", "a")], "a a -"),
     ];
     for shared in [false, true] {
