@@ -175,7 +175,8 @@ mod tests {
         let of = |matching| Keyer { matching, ..Keyer::default() };
         let selected = selecting(&names, &headers(&[]), &of(&matching));
         assert_eq!(selected.iter().map(|field| &field.name[..]).collect::<Vec<_>>(), ["accept", "cookie"]);
-        let selected = selecting(&names, &headers(&[]), &of(&matching.clone().separate_credentials(false)));
+        let shared = matching.clone().separate_credentials(false);
+        let selected = selecting(&names, &headers(&[]), &of(&shared));
         assert_eq!(selected.len(), 1);
     }
 

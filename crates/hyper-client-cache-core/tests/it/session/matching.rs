@@ -176,7 +176,7 @@ async fn a_key_function_decides_what_counts() {
     let session = builder(&ManualClock::new())
         .key_fn("by-path", |request| match request.uri.path() {
             "/default" => None,
-            "/odd" => Some(vec![0, b'\r', b'\n', 0xff].repeat(10_000)),
+            "/odd" => Some([0, b'\r', b'\n', 0xff].repeat(10_000)),
             path => Some(path.trim_end_matches(char::is_numeric).into()),
         })
         .build()
