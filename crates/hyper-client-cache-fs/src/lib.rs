@@ -5,7 +5,7 @@
 //! `cache` is what a session is given, `config` what can be set; `storage` is one folder as a
 //! [`Storage`](hyper_client_cache_core::storage::Storage).
 //! Below them `engine` is what all handles share, and the way to `pool`, the threads, by `turns`.
-//! `ops` is what is done to files, `evict` makes room, `scan` looks at what there is, `uses` and `index` are what is known
+//! `ops` is what is done to files, `publish` how one comes to be, `evict` makes room, `scan` looks at what there is, `uses` and `index` are what is known
 //! in memory.
 //! `layout` says where an entry lies, `format` what is in its file; `folder` and `path` open directories of unknown
 //! origin, and `sys` is the file system.
@@ -24,6 +24,7 @@ mod turns;
 
 mod evict;
 mod ops;
+mod publish;
 mod scan;
 
 mod index;
