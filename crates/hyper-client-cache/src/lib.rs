@@ -51,3 +51,8 @@ pub use hyper_client_cache_sqlite as sqlite;
 #[cfg(all(doctest, feature = "sqlite"))]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
+
+/// Compiles the code of the guide.
+#[cfg(all(doctest, feature = "sqlite"))]
+#[doc = include_str!("../../../docs/guide.md")]
+struct Guide;
