@@ -119,3 +119,21 @@ pub(super) async fn session_repeated_lines_come_back_as_they_were(harness: &dyn 
     }
     Ok(Verdict::Kept)
 }
+
+/// Seed line 28: what only responses may say changes nothing in a request.
+pub(super) async fn session_directives_of_responses_mean_nothing_in_a_request(harness: &dyn CacheHarness) -> Outcome {
+    let case = Case::with(harness, |builder| builder.expire_after(Duration::from_secs(100))).await?;
+    for directive in
+        ["must-revalidate", "no-transform", "private", "proxy-revalidate", "public", "s-maxage=1", "expires=1"]
+    {
+        let path = format!("/{directive}");
+        case.serve(&path, &[]);
+        let ask = async || hits(case.get(&path).header("cache-control", directive), &path).await;
+        ensure!(!ask().await?, "{directive}: the first answer is cached");
+        harness.clock().advance(Duration::from_secs(99));
+        ensure!(ask().await?, "{directive} in a request was heard");
+        harness.clock().advance(Duration::from_secs(1));
+        ensure!(!ask().await?, "{directive} in a request lengthens the lifetime");
+    }
+    Ok(Verdict::Kept)
+}

@@ -6,13 +6,16 @@
 //! [`cache_contract_tests!`](crate::cache_contract_tests).
 //! `docs/session-suite.md` says which test stands for which promise of the cache that this project is modelled on.
 //!
-//! In reading order: `requests` (what is one request and what is another), `lifetime` (how long), `headers` (what
-//! servers and callers say about it), `revalidation`, `redirects`, `bodies`, `looking` (what is stored), `use_of` (a
-//! session and its cache, as objects).
+//! In reading order: `requests` (what is one request and what is another), `matching` (what of a request counts),
+//! `lifetime` (how long), `headers` (what servers and callers say about it), `revalidation`, `redirects`, `bodies`,
+//! `looking` (what is stored), `described` (what a response says of itself), `cookies`, `settings` (filters and rules),
+//! `use_of` (a session and its cache, as objects).
 
 mod support;
 
 mod requests;
+
+mod matching;
 
 mod lifetime;
 
@@ -25,6 +28,12 @@ mod redirects;
 mod bodies;
 
 mod looking;
+
+mod described;
+
+mod cookies;
+
+mod settings;
 
 mod use_of;
 
@@ -46,6 +55,9 @@ macro_rules! __session_tests {
             session requests session_callers_with_other_credentials_never_meet,
             session requests session_five_hundred_at_once_are_fetched_once_each,
             session requests session_a_hundred_equal_requests_are_one,
+            session matching session_each_payload_is_a_request_of_its_own,
+            session matching session_what_is_ignored_does_not_count,
+            session matching session_a_matched_header_counts,
             session lifetime session_a_request_may_say_how_long,
             session lifetime session_nothing_said_is_kept_until_deleted,
             session lifetime session_what_is_not_to_be_stored_is_not,
@@ -57,6 +69,7 @@ macro_rules! __session_tests {
             session headers session_no_store_of_a_request_passes_the_cache,
             session headers session_no_cache_of_a_request_asks_the_server,
             session headers session_headers_are_ignored_where_that_is_asked_for,
+            session headers session_directives_of_responses_mean_nothing_in_a_request,
             session headers session_variants_lie_side_by_side,
             session headers session_repeated_lines_come_back_as_they_were,
             session revalidation session_a_304_renews_what_is_stored,
@@ -65,6 +78,7 @@ macro_rules! __session_tests {
             session revalidation session_stale_is_served_on_an_error_where_allowed,
             session redirects session_each_hop_is_stored_and_answered_by_itself,
             session redirects session_a_redirect_is_found_and_deleted_by_its_url,
+            session redirects session_expired_redirects_go_and_the_others_stay,
             session bodies session_an_empty_body_is_a_body,
             session bodies session_a_large_body_streams_twice,
             session bodies session_a_body_that_is_not_stored_is_read_all_the_same,
@@ -73,6 +87,10 @@ macro_rules! __session_tests {
             session looking session_urls_are_listed_once_each,
             session looking session_deleting_by_url_takes_every_variant,
             session looking session_clearing_leaves_nothing,
+            session described session_a_stored_response_says_what_the_fetched_one_said,
+            session cookies session_stored_cookies_reach_the_jar_where_asked_for,
+            session settings session_a_filter_may_look_at_the_body,
+            session settings session_the_first_rule_that_matches_counts,
             session use_of session_closing_closes_its_own_cache_and_no_shared_one,
             session use_of session_two_sessions_share_one_cache,
             session use_of session_a_dropped_session_loses_nothing,

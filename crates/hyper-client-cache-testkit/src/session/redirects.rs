@@ -1,5 +1,7 @@
 //! Redirects: each hop is a request of its own.
 
+use std::time::Duration;
+
 use super::support::Case;
 use crate::contract::{CacheHarness, Outcome, Verdict, ensure, ensure_eq};
 use crate::origin::Answer;
@@ -59,5 +61,47 @@ pub(super) async fn session_a_redirect_is_found_and_deleted_by_its_url(harness: 
     ensure!(!cache.has_url(&case.origin.url("/a")).await?, "a redirect is still there after it was deleted");
     ensure!(cache.has_url(&case.origin.url("/b")).await?, "another redirect went with it");
     ensure!(cache.has_url(&case.origin.url("/end")).await?, "the answer went with one of the redirects to it");
+    Ok(Verdict::Kept)
+}
+
+/// Seed line 77: of what has expired, redirects included, nothing is left; what was stored later for ever, with the hops
+/// that lead to it, stays and is answered.
+pub(super) async fn session_expired_redirects_go_and_the_others_stay(harness: &dyn CacheHarness) -> Outcome {
+    let case = Case::new(harness).await?;
+    for number in 0..12 {
+        let path = format!("/old/{number}");
+        case.serve(&path, &[("cache-control", "max-age=1")]);
+        case.hits(&path).await?;
+    }
+    case.origin.on("/old/redirect", Answer::redirect(301, "/old/0").header("cache-control", "max-age=1"));
+    case.get("/old/redirect").send().await?.text().await?;
+    case.flush().await;
+    ensure_eq!(case.cache.responses().size().await?, 12, "responses that are stored");
+    ensure_eq!(case.cache.redirects().size().await?, 1, "redirects that are stored");
+    harness.clock().advance(Duration::from_secs(1));
+    case.serve("/new", &[]);
+    case.hits("/new").await?;
+    for hop in 0..3 {
+        let next = if hop == 2 { "/end".to_owned() } else { format!("/hop/{}", hop + 1) };
+        let answer = Answer::redirect(301, &next).header("cache-control", "max-age=600");
+        case.origin.on(&format!("/hop/{hop}"), answer);
+    }
+    case.serve("/end", &[]);
+    case.get("/hop/0").send().await?.text().await?;
+    case.flush().await;
+
+    let cache = case.session.cache();
+    cache.delete_expired().await?;
+    ensure_eq!(case.cache.responses().size().await?, 2, "responses that are left");
+    ensure_eq!(case.cache.redirects().size().await?, 3, "redirects that are left");
+    for path in (0..12).map(|number| format!("/old/{number}")).chain(["/old/redirect".to_owned()]) {
+        ensure!(!cache.has_url(&case.origin.url(&path)).await?, "{path} is still there");
+    }
+    let reached = case.origin.count();
+    let response = case.get("/hop/0").send().await?;
+    ensure_eq!(response.history().len(), 3, "hops that are left");
+    ensure_eq!(response.text().await?, "/end", "the body after them");
+    ensure!(case.hits("/new").await?, "what never expires is gone");
+    ensure_eq!(case.origin.count(), reached, "requests that reached the origin");
     Ok(Verdict::Kept)
 }
