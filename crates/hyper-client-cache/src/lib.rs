@@ -56,3 +56,8 @@ struct Readme;
 #[cfg(all(doctest, feature = "sqlite"))]
 #[doc = include_str!("../../../docs/guide.md")]
 struct Guide;
+
+/// Compiles the code of the page for those who come from elsewhere.
+#[cfg(all(doctest, feature = "sqlite"))]
+#[doc = include_str!("../../../docs/migrating.md")]
+struct Migrating;
