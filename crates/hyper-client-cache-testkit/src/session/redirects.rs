@@ -81,10 +81,8 @@ pub(super) async fn session_expired_redirects_go_and_the_others_stay(harness: &d
     harness.clock().advance(Duration::from_secs(1));
     case.serve("/new", &[]);
     case.hits("/new").await?;
-    for hop in 0..3 {
-        let next = if hop == 2 { "/end".to_owned() } else { format!("/hop/{}", hop + 1) };
-        let answer = Answer::redirect(301, &next).header("cache-control", "max-age=600");
-        case.origin.on(&format!("/hop/{hop}"), answer);
+    for (from, to) in [("/hop/0", "/hop/1"), ("/hop/1", "/hop/2"), ("/hop/2", "/end")] {
+        case.origin.on(from, Answer::redirect(301, to).header("cache-control", "max-age=600"));
     }
     case.serve("/end", &[]);
     case.get("/hop/0").send().await?.text().await?;
