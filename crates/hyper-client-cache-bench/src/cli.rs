@@ -26,6 +26,10 @@ struct Arguments {
     #[arg(long)]
     quick: bool,
 
+    /// How many entries large stores have: a million, or 20,000 with `--quick`. In files at most 100,000.
+    #[arg(long)]
+    entries: Option<u64>,
+
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -56,13 +60,18 @@ pub fn main(allocator: Option<Allocator>) -> ExitCode {
 fn bench(arguments: &Arguments) -> Result<()> {
     let rows = rows::select(&arguments.rows)?;
     let budget = Duration::from_millis(if arguments.quick { 20 } else { 100 });
-    let bench = Bench::new(budget, arguments.quick)?;
+    let many = arguments.entries.unwrap_or(if arguments.quick { 20_000 } else { 1_000_000 });
+    let bench = Bench::new(budget, many, arguments.quick)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let mut outcomes = Vec::new();
     let mut failed = Vec::new();
     for row in rows {
         // One row that fails does not lose what the others have measured.
-        if let Err(error) = runtime.block_on(measure(row, &bench, arguments.rounds, &mut outcomes)) {
+        let measured = runtime.block_on(async {
+            let measured = measure(row, &bench, arguments.rounds, &mut outcomes).await;
+            measured.and(bench.clean_up().await)
+        });
+        if let Err(error) = measured {
             eprintln!("{row:?} failed: {error}");
             failed.push(row);
         }

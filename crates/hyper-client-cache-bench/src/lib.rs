@@ -7,7 +7,7 @@
 //! The modules in reading order: [`cli`] (the arguments), [`rows`] (what is measured, by the numbers of
 //! `docs/benchmarks.md`), [`runner`] (rounds in shuffled order) with [`stats`] and [`table`], [`measure`] (one sample of
 //! one contender), [`client`] (what all contenders have in common), then the contenders [`ours`], [`floors`], [`peers`], and the
-//! loopback [`origin`] that they ask. [`probe`] is one measurement in a process of its own, [`alloc`] what it counts
+//! loopback [`origin`] that they ask and the [`servers`] that some store in. [`probe`] is one measurement in a process of its own, [`alloc`] what it counts
 //! with.
 
 mod cli;
@@ -27,6 +27,7 @@ mod floors;
 mod peers;
 
 mod origin;
+mod servers;
 
 mod alloc;
 mod probe;

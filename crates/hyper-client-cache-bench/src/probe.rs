@@ -9,7 +9,7 @@ use crate::Result;
 use crate::alloc::Allocator;
 use crate::client::{Client, drain, fetch};
 use crate::floors::memory::Memory;
-use crate::floors::sqlite::encode;
+use crate::floors::message::encode;
 use crate::floors::uncached::Uncached;
 use crate::measure::stores::Answer;
 use crate::origin::url;

@@ -9,7 +9,8 @@ use bytes::Bytes;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::sqlite::{CREATE, UPSERT, encode, spread_key};
+use super::message::encode;
+use super::sqlite::{CREATE, UPSERT, spread_key};
 use crate::Result;
 use crate::measure::stores::{Answer, Store};
 

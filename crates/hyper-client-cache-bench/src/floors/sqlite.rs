@@ -6,10 +6,11 @@
 use std::path::Path;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
+use http::Request;
 use http_body_util::{Empty, Full};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 
+use super::message::{encode, response};
 use crate::Result;
 use crate::client::{Client, HttpBody};
 use crate::measure::stores::{Answer, Store};
@@ -90,10 +91,7 @@ impl Client for Sqlite {
             .bind(request.uri().to_string())
             .fetch_one(&self.readers)
             .await?;
-        let mut response = Response::new(Full::new(Bytes::from(body)));
-        *response.status_mut() = StatusCode::OK;
-        *response.headers_mut() = decode(&head)?;
-        Ok(HttpBody(response.into_body()))
+        Ok(HttpBody(response(&head, body.into())?.into_body()))
     }
 }
 
@@ -108,27 +106,4 @@ impl Store for Sqlite {
             .await?;
         Ok(())
     }
-}
-
-/// Headers as they look on the wire.
-pub(crate) fn encode(headers: &HeaderMap) -> Vec<u8> {
-    let mut head = Vec::new();
-    for (name, value) in headers {
-        head.extend_from_slice(name.as_str().as_bytes());
-        head.push(b':');
-        head.extend_from_slice(value.as_bytes());
-        head.push(b'\n');
-    }
-    head
-}
-
-fn decode(head: &[u8]) -> Result<HeaderMap> {
-    let mut headers = HeaderMap::new();
-    for line in head.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
-        let colon = line.iter().position(|&byte| byte == b':').ok_or("a header without a colon")?;
-        let (name, value) = line.split_at(colon);
-        let value = value.get(1..).unwrap_or_default();
-        headers.append(HeaderName::from_bytes(name)?, HeaderValue::from_bytes(value)?);
-    }
-    Ok(headers)
 }

@@ -1,8 +1,11 @@
-//! How one sample of one contender is taken: [`hits`] and [`misses`] through a client, [`stores`] and [`calls`] past it,
-//! [`child`] in a process of its own.
+//! How one sample of one contender is taken: [`hits`], [`spread`] and [`misses`] through a client, [`stores`], [`calls`],
+//! [`expiry`] and [`opening`] past it, [`child`] in a process of its own.
 
 pub(crate) mod calls;
 pub(crate) mod child;
+pub(crate) mod expiry;
 pub(crate) mod hits;
 pub(crate) mod misses;
+pub(crate) mod opening;
+pub(crate) mod spread;
 pub(crate) mod stores;

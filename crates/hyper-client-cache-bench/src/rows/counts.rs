@@ -2,34 +2,22 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use futures_util::TryStreamExt;
-use hyper_client_cache_core::cache::Cache;
-use hyper_client_cache_core::storage::Entry;
+use hyper_client_cache_core::cache::{Cache, CacheExt};
 use hyper_client_cache_sqlite::SqliteCache;
 
 use super::Bench;
+use super::filling::{Entries, FEW, SIZE};
 use crate::Result;
-use crate::floors::sqlite::{Sqlite, encode};
+use crate::floors::sqlite::Sqlite;
 use crate::measure::calls::CallTime;
-use crate::measure::stores::Answer;
-use crate::ours::key;
 use crate::runner::{Claim, Experiment, Measure, Role, Unit};
 
-/// Bytes of a body: small, since none is read.
-const SIZE: usize = 200;
-
-/// How many entries the small store has.
-const FEW: u64 = 1_000;
-
-/// How many entries are stored at once.
-const CHUNK: u64 = 1_000;
-
-/// P16: the number of entries, their bytes, their keys.
+/// P16: the number of entries, their bytes, their keys, their URLs.
 pub(super) async fn size(bench: &Bench) -> Result<Vec<Experiment>> {
-    let many: u64 = if bench.quick { 20_000 } else { 1_000_000 };
+    let many = bench.many;
     let floor = Arc::new(Sqlite::open(&bench.folder()?.join("floor.sqlite")).await?);
-    floor.fill(&bench.targets(many, SIZE as u64).urls, SIZE).await?;
+    floor.fill(&bench.targets(many, SIZE).urls, SIZE as usize).await?;
     let (large, small) = (filled(bench, many).await?, filled(bench, FEW).await?);
     let size = Experiment::new("P16", format!("SQLite size() at {many} entries, p50"), Unit::Time)
         .claim(Claim::TimesFloor(2.0))
@@ -42,20 +30,19 @@ pub(super) async fn size(bench: &Bench) -> Result<Vec<Experiment>> {
     let keys = Experiment::new("P16", format!("SQLite keys() of all {many} entries"), Unit::Time).steady(3).with(
         Role::Ours,
         "SQLite",
-        keys_time(large, many),
+        keys_time(large.clone(), many),
     );
-    Ok(vec![size, bytes, keys])
+    let urls = Experiment::new("P16", format!("SQLite urls() of all {many} entries"), Unit::Time).steady(3).with(
+        Role::Ours,
+        "SQLite",
+        urls_time(large, many),
+    );
+    Ok(vec![size, bytes, keys, urls])
 }
 
-async fn filled(bench: &Bench, entries: u64) -> Result<SqliteCache> {
+async fn filled(bench: &Bench, count: u64) -> Result<SqliteCache> {
     let cache = SqliteCache::builder(bench.folder()?.join("ours.sqlite")).max_bytes(None).hot_tier(0).open().await?;
-    let answer = Answer::new(SIZE);
-    let head = Bytes::from(encode(&answer.headers));
-    for first in (0..entries).step_by(CHUNK as usize) {
-        let chunk = first..first.saturating_add(CHUNK).min(entries);
-        let chunk = chunk.map(|number| (key(number), Entry::new(head.clone(), answer.body.clone())));
-        cache.responses().write_many(chunk.collect()).await?;
-    }
+    Entries::new(bench).store(&cache, 0..count).await?;
     Ok(cache)
 }
 
@@ -81,6 +68,17 @@ fn keys_time(cache: SqliteCache, entries: u64) -> impl Measure {
         async move {
             let keys = cache.responses().keys().try_fold(0_u64, async |count, _| Ok(count.saturating_add(1)));
             expect(keys.await?, entries)
+        }
+    };
+    CallTime { call, calls: 1 }
+}
+
+fn urls_time(cache: SqliteCache, entries: u64) -> impl Measure {
+    let call = move || {
+        let cache = cache.clone();
+        async move {
+            let urls = cache.urls().try_fold(0_u64, async |count, _| Ok(count.saturating_add(1)));
+            expect(urls.await?, entries)
         }
     };
     CallTime { call, calls: 1 }

@@ -1,4 +1,4 @@
-//! P1 to P5 and P8: what a hit takes.
+//! P1 to P5: what a hit in memory and in SQLite takes.
 
 use std::sync::Arc;
 
@@ -14,10 +14,10 @@ use crate::peers::stable::Stable;
 use crate::runner::{Claim, Experiment, Role, Unit};
 
 /// How many entries are hit in turn.
-const ENTRIES: u64 = 500;
+pub(super) const ENTRIES: u64 = 500;
 
 /// Bytes of a body, unless said.
-const SMALL: u64 = 2 << 10;
+pub(super) const SMALL: u64 = 2 << 10;
 
 /// P1: a hit in memory.
 pub(super) async fn memory_time(bench: &Bench) -> Result<Vec<Experiment>> {
@@ -93,20 +93,7 @@ pub(super) async fn sqlite_rate(bench: &Bench) -> Result<Vec<Experiment>> {
     Ok(vec![experiment])
 }
 
-/// P8: a hit in the hot tier before SQLite.
-pub(super) async fn hot_tier(bench: &Bench) -> Result<Vec<Experiment>> {
-    let targets = bench.targets(ENTRIES, SMALL);
-    let experiment = Experiment::new("P8", "hit in the hot tier before SQLite, p50", Unit::Time)
-        .claim(Claim::TimesFloor(3.0))
-        .claim(Claim::BetterThanPeer(4.0))
-        .with(Role::Ours, "SQLite", time(filled(sqlite(bench).await?, &targets).await?, &targets))
-        .with(Role::Floor, "quick_cache, URL parsed and hashed", time(Memory::filled(&targets.urls, 2048)?, &targets))
-        .with(Role::Floor, "quick_cache, URL as given", time(Lookup::filled(&targets.urls, 2048), &targets))
-        .with(Role::Peer, "redb", time(filled(redb(bench)?, &targets).await?, &targets));
-    Ok(vec![experiment])
-}
-
-fn time<C: Client>(client: C, targets: &Targets) -> HitTime<C> {
+pub(super) fn time<C: Client>(client: C, targets: &Targets) -> HitTime<C> {
     HitTime { client: Arc::new(client), targets: targets.clone(), until: Until::End }
 }
 
@@ -114,17 +101,15 @@ fn response_time<C: Client>(client: C, targets: &Targets) -> HitTime<C> {
     HitTime { until: Until::Response, ..time(client, targets) }
 }
 
-fn rate<C: Client>(client: C, targets: &Targets) -> HitRate<C> {
+pub(super) fn rate<C: Client>(client: C, targets: &Targets) -> HitRate<C> {
     HitRate { client: Arc::new(client), targets: targets.clone() }
 }
 
-async fn filled<C: Client>(client: C, targets: &Targets) -> Result<C> {
+pub(super) async fn filled<C: Client>(client: C, targets: &Targets) -> Result<C> {
     targets.fill(&client).await?;
+    // From here on hits are answered by the store, not by what is on its way there.
+    client.settle().await;
     Ok(client)
-}
-
-async fn sqlite(bench: &Bench) -> Result<Ours> {
-    Ours::sqlite(&bench.folder()?.join("ours.sqlite")).await
 }
 
 async fn cold_sqlite(bench: &Bench) -> Result<Ours> {
@@ -137,10 +122,10 @@ async fn sqlite_floor(bench: &Bench, targets: &Targets) -> Result<Sqlite> {
     Ok(floor)
 }
 
-fn redb(bench: &Bench) -> Result<Alpha> {
+pub(super) fn redb(bench: &Bench) -> Result<Alpha> {
     Alpha::redb(&bench.folder()?.join("peer.redb"))
 }
 
-fn cacache(bench: &Bench) -> Result<Alpha> {
+pub(super) fn cacache(bench: &Bench) -> Result<Alpha> {
     Alpha::cacache(&bench.folder()?)
 }

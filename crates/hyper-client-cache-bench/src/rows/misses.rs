@@ -22,6 +22,8 @@ pub(super) async fn added_time(bench: &Bench) -> Result<Vec<Experiment>> {
     let memory = Arc::new(connected(bench, Ours::memory()?).await?);
     let sqlite = Ours::sqlite(&bench.folder()?.join("ours.sqlite")).await?;
     let sqlite = Arc::new(connected(bench, sqlite).await?);
+    let files = Ours::files(&bench.folder()?.join("ours")).await?;
+    let files = Arc::new(connected(bench, files).await?);
     let stable = Arc::new(connected(bench, Stable::uncached()?).await?);
     let alpha = Arc::new(connected(bench, Alpha::uncached()?).await?);
     let moka = Arc::new(connected(bench, Stable::moka()?).await?);
@@ -34,9 +36,14 @@ pub(super) async fn added_time(bench: &Bench) -> Result<Vec<Experiment>> {
     let in_sqlite = Experiment::new("P9", "miss and store in SQLite, time added to a request, p50", Unit::Time)
         .claim(Claim::BetterThanPeer(1.0))
         .with(Role::Ours, "SQLite", AddedTime { cached: sqlite, bare: uncached.clone(), urls: urls(), pairs })
+        .with(Role::Peer, "redb", AddedTime { cached: redb.clone(), bare: alpha.clone(), urls: urls(), pairs })
+        .with(Role::Peer, "cacache", AddedTime { cached: cacache.clone(), bare: alpha.clone(), urls: urls(), pairs });
+    let in_files = Experiment::new("P9", "miss and store in files, time added to a request, p50", Unit::Time)
+        .claim(Claim::BetterThanPeer(1.0))
+        .with(Role::Ours, "files", AddedTime { cached: files, bare: uncached, urls: urls(), pairs })
         .with(Role::Peer, "redb", AddedTime { cached: redb, bare: alpha.clone(), urls: urls(), pairs })
         .with(Role::Peer, "cacache", AddedTime { cached: cacache, bare: alpha, urls: urls(), pairs });
-    Ok(vec![in_memory, in_sqlite])
+    Ok(vec![in_memory, in_sqlite, in_files])
 }
 
 /// P11: the first byte of a large miss.
@@ -63,7 +70,7 @@ pub(super) async fn first_byte(bench: &Bench) -> Result<Vec<Experiment>> {
 }
 
 /// A client whose connection to the origin is open.
-async fn connected<C: Client>(bench: &Bench, client: C) -> Result<C> {
+pub(super) async fn connected<C: Client>(bench: &Bench, client: C) -> Result<C> {
     fetch(&client, &url(bench.origin.base(), 2 << 10, "connect")).await?;
     Ok(client)
 }
