@@ -84,23 +84,10 @@ pub(super) async fn expiry(bench: &Bench) -> Result<Vec<Experiment>> {
         ));
     }
     let (many, files) = (bench.many, bench.many_files());
-    let folders = [bench.folder()?, bench.folder()?, bench.folder()?, bench.folder()?];
-    let [large, few, large_files, few_files] = &folders;
-    let living: [(&'static str, u64, Arc<dyn Cache>, Arc<dyn Cache>); 2] = [
-        ("SQLite", many, Arc::new(sqlite(large).await?), Arc::new(sqlite(few).await?)),
-        ("files", files, Arc::new(folder(large_files).await?), Arc::new(folder(few_files).await?)),
-    ];
-    for (backend, count, large, few) in living {
-        entries.store(&*large, 0..count).await?;
-        entries.store(&*few, 0..FEW).await?;
-        let what = format!("{backend} delete_expired of nothing at {count} entries, p50");
-        experiments.push(
-            Experiment::new("P15", what, Unit::Time)
-                .claim(Claim::TimesFloor(5.0))
-                .with(Role::Ours, backend, nothing_dead(large, now))
-                .with(Role::Floor, "ours at 1,000 entries", nothing_dead(few, now)),
-        );
-    }
+    let (large, few) = (sqlite(&bench.folder()?).await?, sqlite(&bench.folder()?).await?);
+    experiments.push(nothing_dead(&entries, now, "SQLite", (large, many), few).await?);
+    let (large, few) = (folder(&bench.folder()?).await?, folder(&bench.folder()?).await?);
+    experiments.push(nothing_dead(&entries, now, "files", (large, files), few).await?);
     Ok(experiments)
 }
 
@@ -171,7 +158,25 @@ async fn folder(path: &Path) -> Result<FsCache> {
     Ok(FsCache::builder(path.join("ours")).max_bytes(None).open().await?)
 }
 
-fn nothing_dead(cache: Arc<dyn Cache>, now: SystemTime) -> impl Measure {
+/// Finding in a store of so many entries that none is dead, over the same in a small one.
+async fn nothing_dead<C: Cache>(
+    entries: &Entries,
+    now: SystemTime,
+    backend: &'static str,
+    (large, count): (C, u64),
+    few: C,
+) -> Result<Experiment> {
+    entries.store(&large, 0..count).await?;
+    entries.store(&few, 0..FEW).await?;
+    let what = format!("{backend} delete_expired of nothing at {count} entries, p50");
+    Ok(Experiment::new("P15", what, Unit::Time)
+        .claim(Claim::TimesFloor(5.0))
+        .with(Role::Ours, backend, looking_for_the_dead(large, now))
+        .with(Role::Floor, "ours at 1,000 entries", looking_for_the_dead(few, now)))
+}
+
+fn looking_for_the_dead(cache: impl Cache, now: SystemTime) -> impl Measure {
+    let cache = Arc::new(cache);
     let call = move || {
         let cache = cache.clone();
         async move {
