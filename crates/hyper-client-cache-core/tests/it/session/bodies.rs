@@ -13,11 +13,12 @@ fn fresh(answer: Answer) -> Answer {
     answer.header("cache-control", "max-age=60")
 }
 
-/// Asks twice for a body that breaks off: each time an error, each time from the origin, nothing left behind.
+/// Asks twice for a body that breaks off: each time an error, each time from the origin, nothing left behind. What dies
+/// on a connection that was used before, and before any of the answer is there, is tried once more.
 async fn breaks_off(session: &CachedSession, origin: &Origin, answer: Answer) {
     origin.on("/a", fresh(answer));
-    let before = origin.count_of("/a");
     for round in 1..=2 {
+        let before = origin.count_of("/a");
         let failed = match session.get(origin.url("/a")).send().await {
             Ok(response) => {
                 assert_eq!(outcome(&response), Outcome::Miss);
@@ -27,7 +28,8 @@ async fn breaks_off(session: &CachedSession, origin: &Origin, answer: Answer) {
         };
         assert!(failed, "round {round}");
         settled(session, 0, 0).await;
-        assert_eq!(origin.count_of("/a"), before + round);
+        let asked = origin.count_of("/a") - before;
+        assert!((1..=2).contains(&asked), "asked {asked} times in round {round}");
     }
 }
 
