@@ -5,14 +5,20 @@
 //! A task costs about a microsecond, beside a round trip to a server.
 
 use std::future::Future;
+use std::sync::Arc;
 
 use hyper_client_cache_core::storage::{CacheKey, Entry};
 use mongodb::bson::{Document, RawArrayBuf, RawDocumentBuf, cstr};
 use mongodb::error::{ErrorKind, WriteFailure};
 use mongodb::{Collection, Database};
 
+use tokio::sync::{Mutex, OwnedMutexGuard, OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
+
 use crate::document;
 use crate::error::MongoError;
+
+/// How many keys may be changed at once, roughly.
+const STRIPES: usize = 256;
 
 /// How many entries, and how many bytes of them, one command writes. The command is one document itself, for which the
 /// server's limit of 16 MiB counts.
@@ -33,6 +39,59 @@ pub(crate) async fn to_the_end<T: Send + 'static>(
     }
 }
 
+/// Keeps what is done to a key in the order of the calls, although a call goes on after its future was dropped: what
+/// is asked for later must not be undone by it.
+#[derive(Debug)]
+pub(crate) struct Order {
+    /// Shared by what changes one key, exclusive for what may change any.
+    any: Arc<RwLock<()>>,
+    /// Keys that share a stripe wait for each other.
+    stripes: Vec<Arc<Mutex<()>>>,
+}
+
+/// The right to change something; held until the operation has come to its end.
+#[derive(Debug)]
+#[expect(dead_code, reason = "they are there to be dropped")]
+pub(crate) enum Turn {
+    One(OwnedRwLockReadGuard<()>, OwnedMutexGuard<()>),
+    Any(OwnedRwLockWriteGuard<()>),
+}
+
+impl Order {
+    /// Waits for what changes `key`.
+    pub(crate) async fn one(&self, key: &CacheKey) -> Turn {
+        let any = self.any.clone().read_owned().await;
+        let hash =
+            key.as_bytes().iter().fold(0_usize, |hash, byte| hash.wrapping_mul(31).wrapping_add(usize::from(*byte)));
+        let stripe = self.stripes.iter().cycle().nth(hash % STRIPES).cloned().unwrap_or_default();
+        Turn::One(any, stripe.lock_owned().await)
+    }
+
+    /// Waits for all that changes anything.
+    pub(crate) async fn any(&self) -> Turn {
+        Turn::Any(self.any.clone().write_owned().await)
+    }
+}
+
+impl Default for Order {
+    fn default() -> Self {
+        Self { any: Arc::default(), stripes: (0..STRIPES).map(|_| Arc::default()).collect() }
+    }
+}
+
+/// Runs a change to its end, as [`to_the_end`] does, and keeps its turn until then.
+pub(crate) async fn in_turn<T: Send + 'static>(
+    turn: Turn,
+    operation: impl Future<Output = Result<T, mongodb::error::Error>> + Send + 'static,
+) -> Result<T, MongoError> {
+    to_the_end(async move {
+        let done = operation.await;
+        drop(turn);
+        done
+    })
+    .await
+}
+
 /// Writes entries in few commands, each entry in place of what was there. Returns the keys whose upsert lost a race;
 /// they are to be written again.
 ///
@@ -40,6 +99,7 @@ pub(crate) async fn to_the_end<T: Send + 'static>(
 pub(crate) async fn update_many(
     database: &Database,
     collection: &Collection<RawDocumentBuf>,
+    order: &Order,
     entries: &[(CacheKey, Entry)],
 ) -> Result<Vec<CacheKey>, MongoError> {
     let mut lost = Vec::new();
@@ -63,7 +123,8 @@ pub(crate) async fn update_many(
         command.append(cstr!("ordered"), true);
         command.append(cstr!("updates"), updates);
         let database = database.clone();
-        let answer = to_the_end(async move { database.run_raw_command(command).await }).await?;
+        let turn = order.any().await;
+        let answer = in_turn(turn, async move { database.run_raw_command(command).await }).await?;
         let done = match first_error(&answer) {
             None => batch.len(),
             // The first that failed ended the batch.

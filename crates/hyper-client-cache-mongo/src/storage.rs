@@ -16,7 +16,7 @@ use hyper_client_cache_core::storage::{CacheKey, Entry, NativeExpiry, Storage, S
 use mongodb::bson::{Document, RawDocumentBuf, doc};
 use mongodb::{Client, Collection, Database};
 
-use crate::commands::{is_duplicate_key, to_the_end, update_many};
+use crate::commands::{Order, in_turn, is_duplicate_key, to_the_end, update_many};
 use crate::config::MongoConfig;
 use crate::document::{self, BLOCK, Found, KEY, LEN, RETAIN_UNTIL, SUM, alive, dead, is_any_of, is_key};
 use crate::error::MongoError;
@@ -59,6 +59,7 @@ pub(crate) struct Shared {
 #[derive(Debug, Default)]
 struct Own {
     schema: Schema,
+    order: Order,
     corrupt: AtomicU64,
 }
 
@@ -210,7 +211,8 @@ impl Storage for MongoStorage {
                 }
             }
         };
-        Ok(to_the_end(write).await?)
+        let turn = self.own.order.one(key).await;
+        Ok(in_turn(turn, write).await?)
     }
 
     async fn delete(&self, key: &CacheKey) -> Result<bool> {
@@ -219,7 +221,8 @@ impl Storage for MongoStorage {
         let (collection, filter) = (self.collection.clone(), is_key(key));
         let projection = doc! { RETAIN_UNTIL: 1 };
         let delete = async move { collection.find_one_and_delete(filter).projection(projection).await };
-        let deleted = to_the_end(delete).await?;
+        let turn = self.own.order.one(key).await;
+        let deleted = in_turn(turn, delete).await?;
         Ok(deleted.is_some_and(|document| !document::is_dead(&document, self.now())))
     }
 
@@ -227,7 +230,8 @@ impl Storage for MongoStorage {
         self.check_open()?;
         // Not dropped: the collection keeps its index.
         let collection = self.collection.clone();
-        to_the_end(async move { collection.delete_many(doc! {}).await }).await?;
+        let turn = self.own.order.any().await;
+        in_turn(turn, async move { collection.delete_many(doc! {}).await }).await?;
         Ok(())
     }
 
@@ -292,7 +296,7 @@ impl Storage for MongoStorage {
             self.check_len(entry)?;
         }
         self.ensure_index().await?;
-        for key in update_many(&self.shared.database, &self.collection, &entries).await? {
+        for key in update_many(&self.shared.database, &self.collection, &self.own.order, &entries).await? {
             // Lost a race for a new key; the last of its entries counts.
             if let Some((key, entry)) = entries.iter().rev().find(|(one, _)| *one == key) {
                 self.write(key, entry.clone()).await?;
@@ -313,7 +317,8 @@ impl Storage for MongoStorage {
                 collection.delete_many(rest).await?;
                 Ok(result.deleted_count)
             };
-            deleted = deleted.saturating_add(to_the_end(delete).await?);
+            let turn = self.own.order.any().await;
+            deleted = deleted.saturating_add(in_turn(turn, delete).await?);
         }
         Ok(deleted)
     }
@@ -326,7 +331,8 @@ impl Storage for MongoStorage {
         // A body that was replaced meanwhile keeps its own head.
         filter.insert(SUM, sum);
         let collection = self.collection.clone();
-        Ok(to_the_end(async move { collection.update_one(filter, update).await }).await?.matched_count > 0)
+        let turn = self.own.order.one(key).await;
+        Ok(in_turn(turn, async move { collection.update_one(filter, update).await }).await?.matched_count > 0)
     }
 
     fn entries(&self) -> BoxStream<'_, Result<(CacheKey, Entry)>> {
