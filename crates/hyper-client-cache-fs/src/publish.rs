@@ -121,6 +121,11 @@ impl Draft<'_> {
                 Err(error) if error.kind() == IoKind::NotFound && attempts > 1 && pending.is_there() => {
                     attempts = attempts.saturating_sub(1);
                 }
+                // Some file systems say so while another process moves a file to the same name.
+                Err(error) if error.kind() == IoKind::ResourceBusy && attempts > 1 && pending.is_there() => {
+                    attempts = attempts.saturating_sub(1);
+                    std::thread::sleep(std::time::Duration::from_millis(1));
+                }
                 outcome => return outcome.map_err(FsError::io("a file cannot be moved to its place")),
             }
         }
