@@ -1,7 +1,8 @@
-//! What the tests of storages share.
+//! What tests share that are about more than one thing: a clock, entries, and a process of one's own.
 
 use std::future::Future;
 use std::pin::Pin;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
@@ -40,6 +41,26 @@ pub fn key(name: impl ToString) -> CacheKey {
 
 pub fn entry(body: impl Into<Vec<u8>>) -> Entry {
     Entry::new("head", body.into())
+}
+
+/// Set in a process that runs one test alone.
+const ALONE: &str = "HCC_TEST_ALONE";
+
+/// Whether the test named `name` (with its modules) runs in a process without other tests. If not, it is run in one, and
+/// fails here if it fails there.
+///
+/// For what concerns the whole process: its memory, and who listens to its log. (`tracing` remembers for each event
+/// whether anybody listens, and where there is one listener it asks only the thread that meets the event first: another
+/// test's thread, which has none, switches the event off for all.)
+pub fn is_alone(name: &str) -> bool {
+    if std::env::var_os(ALONE).is_some() {
+        return true;
+    }
+    let mut alone = Command::new(std::env::current_exe().unwrap());
+    let output = alone.args(["--exact", name, "--nocapture"]).env(ALONE, "yes").output().unwrap();
+    let (said, told) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && said.contains("1 passed"), "{name}\n{said}\n{told}");
+    false
 }
 
 /// Polls a future at most `polls` times; the result, if that was enough.

