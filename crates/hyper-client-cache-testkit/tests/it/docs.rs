@@ -83,10 +83,10 @@ fn a_feature_is_shown_over_the_stores_that_are_named() {
 #[cfg(feature = "session")]
 #[test]
 fn each_test_of_sessions_is_named_in_a_table() {
-    for test in hyper_client_cache_testkit::session::SESSION_TESTS {
-        let cell = format!("[`{}`]", test.name);
-        assert!(SESSION_SUITE.contains(&cell) || FEATURES.contains(&cell), "no table names {}", test.name);
-    }
+    let names = hyper_client_cache_testkit::session::SESSION_TESTS.iter().map(|test| test.name);
+    let is_named = |name: &&str| [SESSION_SUITE, FEATURES].iter().any(|table| table.contains(&format!("[`{name}`]")));
+    let unnamed: Vec<_> = names.filter(|name| !is_named(name)).collect();
+    assert!(unnamed.is_empty(), "no table names {unnamed:?}");
 }
 
 /// A row of a table whose first column is a number, or several.
