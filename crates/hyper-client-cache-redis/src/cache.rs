@@ -14,7 +14,7 @@ use hyper_client_cache_core::storage::{CacheKey, Guard, Storage, StorageStats};
 use crate::config::RedisConfig;
 use crate::error;
 use crate::keyspace::{Keyspace, Kind};
-use crate::link::{Command, Link};
+use crate::link::Link;
 use crate::storage::{RedisStorage, Shared};
 
 /// A cache in Redis, which any number of processes may share. Cheap to clone; clones are handles on the same thing.
@@ -188,10 +188,10 @@ impl Keys {
         ])
     }
 
-    /// The commands that remove the parts of a body.
-    fn unlink_parts(&self, record: &Record) -> impl Iterator<Item = Command> {
+    /// The keys of the parts of a body.
+    fn parts_of(&self, record: &Record) -> impl Iterator<Item = String> {
         let keys = parts::keys_of(record).unwrap_or_default();
-        keys.into_iter().map(|key| Command::Unlink(self.bodies.key(&key)))
+        keys.into_iter().map(|key| self.bodies.key(&key))
     }
 }
 
@@ -222,27 +222,25 @@ impl Cache for Keys {
         let entry = codec::encode(stored)?;
         let (own, other) =
             if is_redirect { (&self.redirects, &self.responses) } else { (&self.responses, &self.redirects) };
-        let mut also = Vec::new();
+        let mut gone = Vec::new();
         // Look-ups ask for responses first: what stood there would hide a redirect.
         if is_redirect || replaced.is_some_and(|old| old.record.is_redirect()) {
-            also.push(Command::Unlink(other.key(key)));
+            gone.push(other.key(key));
         }
         if let Some(old) = replaced.filter(|old| old.record.parts_id() != parts.as_deref()) {
-            also.extend(self.unlink_parts(&old.record));
+            gone.extend(self.parts_of(&old.record));
         }
-        if also.is_empty() {
+        if gone.is_empty() {
             return own.write(key, entry).await;
         }
-        Ok(own.write_with(key, &entry, also).await?)
+        Ok(own.write_and_unlink(key, &entry, gone).await?)
     }
 
     async fn delete(&self, key: &CacheKey) -> Result<bool> {
         let found = self.read_both(key).await?;
-        let mut commands = vec![Command::Unlink(self.responses.key(key)), Command::Unlink(self.redirects.key(key))];
-        for stored in found.iter().flatten() {
-            commands.extend(self.unlink_parts(&stored.record));
-        }
-        self.responses.run_all(commands).await?;
+        let mut gone = vec![self.responses.key(key), self.redirects.key(key)];
+        gone.extend(found.iter().flatten().flat_map(|stored| self.parts_of(&stored.record)));
+        self.responses.run_all(self.shared.link.unlinks(gone)).await?;
         Ok(found.iter().any(Option::is_some))
     }
 }

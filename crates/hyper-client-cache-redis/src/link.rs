@@ -6,6 +6,7 @@
 //!
 //! A cache asks a server that is there, or does without: nothing waits for a connection but the first use.
 
+use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -16,6 +17,7 @@ use fred::clients::{Client, Pipeline, WithOptions};
 use fred::interfaces::{ClientLike, ClusterInterface, FredResult, KeysInterface, MetricsInterface};
 use fred::types::config::{Options, Server};
 use fred::types::{ClusterHash, ConnectHandle, CustomCommand, Expiration, SetOptions, Value};
+use fred::util::redis_keyslot;
 use futures_util::future::{Either, select};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -30,6 +32,9 @@ const RETRY_AFTER: Duration = Duration::from_millis(250);
 
 /// The most calls that wait to be sent. The driver would hold any number, also for callers who have gone.
 const MAX_QUEUED: usize = 4096;
+
+/// The most keys that one `UNLINK` removes.
+const UNLINKED: usize = 256;
 
 /// How long closing waits for what is under way.
 const QUIT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -69,8 +74,8 @@ pub(crate) enum Command {
     Beginning { key: String, len: usize },
     /// Stores a value.
     Set(Set),
-    /// Removes a key.
-    Unlink(String),
+    /// Removes keys, which lie in one slot where there is a cluster; see [`Link::unlinks`].
+    Unlink(Vec<String>),
 }
 
 /// What `SET` is told.
@@ -185,6 +190,20 @@ impl Link {
         Ok(self.heard(self.ready().await?.unlink::<u64, _>(key).await)? > 0)
     }
 
+    /// The commands that remove `keys`: one for [`UNLINKED`] of them; on a cluster, one for those of a slot.
+    pub(crate) fn unlinks(&self, keys: Vec<String>) -> Vec<Command> {
+        let groups = if self.calls().is_clustered() {
+            let mut slots = BTreeMap::<u16, Vec<String>>::new();
+            for key in keys {
+                slots.entry(redis_keyslot(key.as_bytes())).or_default().push(key);
+            }
+            slots.into_values().collect()
+        } else {
+            vec![keys]
+        };
+        groups.iter().flat_map(|keys| keys.chunks(UNLINKED)).map(|keys| Command::Unlink(keys.to_vec())).collect()
+    }
+
     /// Sends all commands at once, in this order for each server; each has a result of its own.
     pub(crate) async fn run(&self, commands: Vec<Command>) -> Result<Vec<Result<Value>>> {
         if commands.is_empty() {
@@ -203,7 +222,7 @@ impl Link {
                     let (expire, options) = set.options();
                     pipeline.set::<(), _, _>(set.key, set.value, expire, options, false).await?;
                 }
-                Command::Unlink(key) => pipeline.unlink::<(), _>(key).await?,
+                Command::Unlink(keys) => pipeline.unlink::<(), _>(keys).await?,
             }
         }
         let mut results: Vec<_> =

@@ -1,5 +1,6 @@
 //! One kind of entries of a cache as a [`Storage`].
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -19,7 +20,7 @@ use crate::keyspace::Keyspace;
 use crate::link::{Command, Link, Set, is_of_the_key};
 use crate::scan;
 
-/// The most commands that are sent at once.
+/// The most entries that are written or removed at once.
 const BATCH: usize = 256;
 
 /// The most bytes that are sent at once, unless one entry has more.
@@ -114,7 +115,7 @@ impl RedisStorage {
     fn store(&self, key: &CacheKey, entry: &Entry, only_if_there: bool) -> Command {
         let key = self.key(key);
         if entry.is_dead(self.shared.clock.now()) {
-            return Command::Unlink(key);
+            return Command::Unlink(vec![key]);
         }
         Command::Set(Set { key, value: frame::join(entry), until: entry.retain_until.map(expiry), only_if_there })
     }
@@ -200,34 +201,34 @@ impl RedisStorage {
 
     /// Removes keys, and says how many of them had a live entry.
     async fn delete_batch(&self, keys: &[CacheKey]) -> Result<u64> {
-        let commands = keys.iter().flat_map(|key| [self.beginning(key), Command::Unlink(self.key(key))]).collect();
-        let results = self.shared.link.run(commands).await?;
+        let mut seen = HashSet::new();
+        let keys: Vec<_> = keys.iter().filter(|key| seen.insert(**key)).collect();
+        let mut commands: Vec<_> = keys.iter().map(|key| self.beginning(key)).collect();
+        commands.extend(self.shared.link.unlinks(keys.iter().map(|key| self.key(key)).collect()));
+        let mut results = self.shared.link.run(commands).await?.into_iter();
         let mut live: u64 = 0;
-        for (beginning, unlinked) in pairs(results) {
-            let was_there = number(unlinked?)? > 0;
+        for beginning in results.by_ref().take(keys.len()) {
             let beginning = match beginning.and_then(bytes) {
                 Err(error) if is_of_the_key(&error) => Bytes::new(),
                 other => other?,
             };
-            live = live.saturating_add(u64::from(was_there && self.is_live(&beginning)));
+            live = live.saturating_add(u64::from(self.is_live(&beginning)));
         }
-        Ok(live)
+        // Somebody else may have removed them between the two.
+        Ok(live.min(sum(results)?))
     }
 
     async fn unlink_batch(&self, keys: &[CacheKey]) -> Result<u64> {
-        let mut removed: u64 = 0;
-        for result in self.shared.link.run(keys.iter().map(|key| Command::Unlink(self.key(key))).collect()).await? {
-            removed = removed.saturating_add(number(result?)?);
-        }
-        Ok(removed)
+        let commands = self.shared.link.unlinks(keys.iter().map(|key| self.key(key)).collect());
+        sum(self.shared.link.run(commands).await?)
     }
 
-    /// Stores an entry, and runs other commands after it in the same round trip.
-    pub(crate) async fn write_with(&self, key: &CacheKey, entry: &Entry, also: Vec<Command>) -> Result<()> {
+    /// Stores an entry, and removes keys after that in the same round trip.
+    pub(crate) async fn write_and_unlink(&self, key: &CacheKey, entry: &Entry, gone: Vec<String>) -> Result<()> {
         self.shared.link.check_open()?;
         self.check_len(entry)?;
         let mut commands = vec![self.store(key, entry, false)];
-        commands.extend(also);
+        commands.extend(self.shared.link.unlinks(gone));
         self.run_all(commands).await
     }
 
@@ -385,7 +386,7 @@ impl Storage for RedisStorage {
     async fn delete_many(&self, keys: &[CacheKey]) -> hyper_client_cache_core::Result<u64> {
         self.shared.link.check_open()?;
         let mut deleted: u64 = 0;
-        for batch in keys.chunks(BATCH / 2) {
+        for batch in keys.chunks(BATCH) {
             deleted = deleted.saturating_add(self.delete_batch(batch).await?);
         }
         Ok(deleted)
@@ -471,6 +472,7 @@ fn optional_bytes(value: Value) -> Result<Option<Bytes>> {
     Ok(value.convert()?)
 }
 
-fn number(value: Value) -> Result<u64> {
-    Ok(value.convert()?)
+/// What several commands have removed.
+fn sum(removed: impl IntoIterator<Item = Result<Value>>) -> Result<u64> {
+    removed.into_iter().try_fold(0, |sum: u64, removed| Ok(sum.saturating_add(removed?.convert()?)))
 }

@@ -27,6 +27,8 @@ pub enum Fault {
     /// Connections are accepted and stand, and not a byte is forwarded. What came meanwhile is forwarded when the fault
     /// ends, as with a server that was stopped and goes on.
     Hang,
+    /// What the client says is forwarded, and not a byte of what the server answers. That comes when the fault ends.
+    Mute,
     /// The server's answers come this much later.
     Delay(Duration),
     /// After this many more bytes from the server, a connection is reset.
@@ -221,6 +223,11 @@ async fn moves(fault: &mut watch::Receiver<Fault>) -> bool {
     fault.wait_for(|fault| *fault != Fault::Hang).await.is_ok()
 }
 
+/// Waits while the server's answers are held back; `false` where nobody is left who could end that.
+async fn answers(fault: &mut watch::Receiver<Fault>) -> bool {
+    fault.wait_for(|fault| !matches!(fault, Fault::Hang | Fault::Mute)).await.is_ok()
+}
+
 async fn upwards(mut client: OwnedReadHalf, mut server: OwnedWriteHalf, mut fault: watch::Receiver<Fault>) {
     let mut buffer = vec![0; 16 * 1024];
     while let Ok(len @ 1..) = client.read(&mut buffer).await {
@@ -242,7 +249,7 @@ async fn downwards(mut server: OwnedReadHalf, mut client: OwnedWriteHalf, mut fa
     while let Ok(len @ 1..) = server.read(&mut buffer).await {
         let mut bytes = buffer.get(..len).unwrap_or_default();
         while !bytes.is_empty() {
-            if !moves(&mut fault).await {
+            if !answers(&mut fault).await {
                 return;
             }
             if fault.has_changed().unwrap_or(true) {
@@ -250,7 +257,7 @@ async fn downwards(mut server: OwnedReadHalf, mut client: OwnedWriteHalf, mut fa
             }
             let now = *fault.borrow_and_update();
             let step = match now {
-                Fault::None | Fault::Hang | Fault::Refuse => bytes.len(),
+                Fault::None | Fault::Hang | Fault::Mute | Fault::Refuse => bytes.len(),
                 Fault::Delay(delay) => {
                     tokio::time::sleep(delay).await;
                     bytes.len()

@@ -5,12 +5,13 @@ use std::time::Duration;
 use hyper_client_cache_core::CachedSession;
 use hyper_client_cache_core::cache::Cache;
 use hyper_client_cache_core::clock::{Clock, SystemClock};
-use hyper_client_cache_core::storage::Entry;
+use hyper_client_cache_core::storage::{CacheKey, Entry};
 use hyper_client_cache_redis::RedisCache;
 use hyper_client_cache_testkit::origin::{Answer, Origin};
+use hyper_client_cache_testkit::proxy::{Fault, Proxy};
 
 use crate::server::Server;
-use crate::support::{key, unique};
+use crate::support::{key, patient, unique, until};
 
 /// Everything but what connecting and counting take.
 fn commands(server: &Server) -> Vec<(String, u64)> {
@@ -34,7 +35,7 @@ async fn a_hit_is_one_command_and_a_store_is_one() {
     let server = Server::start(&[]);
     let origin = Origin::scripted().await;
     origin.on("/", Answer::ok("body").header("cache-control", "max-age=3600"));
-    let cache = RedisCache::builder(unique("costs")).url(server.url()).connect().await.unwrap();
+    let cache = patient(RedisCache::builder(unique("costs")).url(server.url())).connect().await.unwrap();
     let session = CachedSession::builder().cache(cache.clone()).build().unwrap();
     let url = origin.url("/");
     let reset = || assert_eq!(server.command(&["CONFIG", "RESETSTAT"]), "+OK");
@@ -53,42 +54,91 @@ async fn a_hit_is_one_command_and_a_store_is_one() {
     session.close().await.unwrap();
 }
 
+/// How many entries go to the server at once.
+const BATCH: u64 = 256;
+
+fn many(count: u64) -> Vec<(CacheKey, Entry)> {
+    let soon = SystemClock.now() + Duration::from_secs(3600);
+    (0..count).map(|number| (key(number), Entry::new("head", "body").retain_until(soon))).collect()
+}
+
+/// What many commands at once come to, counted by the server.
 #[tokio::test(flavor = "multi_thread")]
 async fn bulk_work_is_batched() {
     let server = Server::start(&[]);
-    let cache = RedisCache::builder(unique("bulk")).url(server.url()).unguarded().connect().await.unwrap();
+    let cache = patient(RedisCache::builder(unique("bulk")).url(server.url())).connect().await.unwrap();
     let responses = cache.responses();
     let keys: Vec<_> = (0..1000).map(key).collect();
-    let packets = || -> u64 {
-        let stats = server.command(&["INFO", "stats"]);
-        stats.lines().find_map(|line| line.strip_prefix("total_reads_processed:")).unwrap().trim().parse().unwrap()
-    };
-    // One by one they would come in a thousand packets and more; how far fewer there are is the kernel's own affair.
-    let counted = async |work: &dyn Fn() -> futures_core::future::BoxFuture<'static, ()>| {
-        let before = packets();
-        work().await;
-        packets() - before
-    };
-    let (writing, writes) = (cache.clone(), keys.clone());
-    let reads = counted(&move || {
-        let (cache, keys) = (writing.clone(), writes.clone());
-        Box::pin(async move {
-            let entries = keys.into_iter().map(|key| (key, Entry::new("head", "body"))).collect();
-            cache.responses().write_many(entries).await.unwrap();
-        })
-    })
-    .await;
-    assert!(reads < 1000, "1,000 writes came in {reads} packets");
-    let (deleting, deletes) = (cache.clone(), keys.clone());
+    let reset = || assert_eq!(server.command(&["CONFIG", "RESETSTAT"]), "+OK");
+
+    reset();
+    responses.write_many(many(1000)).await.unwrap();
+    assert_eq!(commands(&server), named(&[("set", 1000)]));
+
+    reset();
     assert_eq!(responses.read_many(&keys).await.unwrap().iter().flatten().count(), 1000);
-    let reads = counted(&move || {
-        let (cache, keys) = (deleting.clone(), deletes.clone());
-        Box::pin(async move { assert_eq!(cache.responses().delete_many(&keys).await.unwrap(), 1000) })
-    })
-    .await;
-    assert!(reads < 1000, "1,000 deletions came in {reads} packets");
-    assert_eq!(server.calls("keys"), 0);
-    assert_eq!(server.calls("del"), 0);
+    assert_eq!(commands(&server), named(&[("get", 1000)]));
+
+    reset();
+    assert_eq!(responses.delete_many(&keys).await.unwrap(), 1000);
+    let unlinks = 1000_u64.div_ceil(BATCH);
+    assert_eq!(commands(&server), named(&[("getrange", 1000), ("unlink", unlinks)]), "what was live, and away with it");
+
+    responses.write_many(many(1000)).await.unwrap();
+    reset();
+    cache.clear().await.unwrap();
+    let after = commands(&server);
+    let calls = |name: &str| after.iter().find(|(found, _)| found == name).map_or(0, |(_, count)| *count);
+    assert!(calls("unlink") <= calls("scan"), "at most one for each page: {after:?}");
+    assert_eq!(after.len(), 2, "{after:?}");
+    cache.close().await.unwrap();
+}
+
+/// None of a batch waits for the reply to another: all of it reaches a server whose replies do not come through.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_is_sent_before_the_first_reply() {
+    let server = Server::start(&[]);
+    let proxy = Proxy::to(([127, 0, 0, 1], server.port()).into()).await.unwrap();
+    let config = RedisCache::builder(unique("batch")).url(format!("redis://{}", proxy.addr()));
+    let cache = patient(config).connect().await.unwrap();
+    let count = 2 * BATCH;
+    let keys: Vec<_> = (0..count).map(key).collect();
+    for (name, each) in [("set", BATCH), ("get", 32), ("unlink", 1)] {
+        assert_eq!(server.command(&["CONFIG", "RESETSTAT"]), "+OK");
+        proxy.set(Fault::Mute).await;
+        let (cache, keys) = (cache.clone(), keys.clone());
+        let work = tokio::spawn(async move {
+            let responses = cache.responses();
+            match name {
+                "set" => responses.write_many(many(count)).await.unwrap(),
+                "get" => assert_eq!(responses.read_many(&keys).await.unwrap().iter().flatten().count(), keys.len()),
+                _ => assert_eq!(responses.delete_many(&keys).await.unwrap(), count),
+            }
+        });
+        until("the first batch has come", async || server.calls(name) >= each).await;
+        assert_eq!(server.calls(name), each, "the next one waits for it");
+        assert!(!work.is_finished());
+        proxy.set(Fault::None).await;
+        work.await.unwrap();
+    }
+    cache.close().await.unwrap();
+}
+
+/// On a cluster one command removes the keys of one slot: response, redirect and parts of a request.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_lies_in_one_slot_is_removed_by_one_command() {
+    let server = Server::start_cluster();
+    let cache = patient(RedisCache::builder(unique("slot")).url(server.cluster_url())).connect().await.unwrap();
+    let bodies = cache.bodies().unwrap();
+    let part = |owner: u64, number: u64| CacheKey::new(&format!("{}-0123-{number}", key(owner))).unwrap();
+    let parts: Vec<_> = (0..3).flat_map(|owner| (0..20).map(move |number| part(owner, number))).collect();
+    for part in &parts {
+        bodies.write(part, Entry::new("", "part")).await.unwrap();
+    }
+    assert_eq!(server.command(&["CONFIG", "RESETSTAT"]), "+OK");
+    assert_eq!(bodies.delete_many(&parts).await.unwrap(), 60);
+    assert_eq!(server.calls("getrange"), 60);
+    assert_eq!(server.calls("unlink"), 3);
     cache.close().await.unwrap();
 }
 
@@ -102,7 +152,7 @@ async fn clearing_away_costs_a_look_at_the_clock() {
     let entries = (0..500).map(|number| (key(number), Entry::new("head", "body").retain_until(soon))).collect();
     storage.write_many(entries).await.unwrap();
     storage.write(&key(1000), Entry::new("head", "body")).await.unwrap();
-    crate::support::until("the server has removed them", async || server.command(&["DBSIZE"]) == ":1").await;
+    until("the server has removed them", async || server.command(&["DBSIZE"]) == ":1").await;
     assert_eq!(server.command(&["CONFIG", "RESETSTAT"]), "+OK");
     assert_eq!(storage.delete_expired(SystemClock.now()).await.unwrap(), 0);
     assert_eq!(commands(&server), named(&[("time", 1)]));
@@ -118,7 +168,7 @@ async fn a_large_body_is_a_head_and_its_parts() {
     })
     .await;
     let name = unique("large");
-    let cache = RedisCache::builder(&name).url(server.url()).connect().await.unwrap();
+    let cache = patient(RedisCache::builder(&name).url(server.url())).connect().await.unwrap();
     let session = CachedSession::builder().cache(cache.clone()).build().unwrap();
     let url = origin.url("/");
     let miss = session.get(&url).send().await.unwrap().bytes().await.unwrap();

@@ -8,7 +8,7 @@ use hyper_client_cache_core::storage::Entry;
 use hyper_client_cache_redis::RedisCache;
 
 use crate::server::Server;
-use crate::support::{key, keys_of, unique, until};
+use crate::support::{key, keys_of, patient, unique, until};
 
 fn connections(server: &Server) -> usize {
     // The one that asks is one of them.
@@ -18,7 +18,7 @@ fn connections(server: &Server) -> usize {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_connects_before_the_first_use() {
     let server = Server::start(&[]);
-    let cache = RedisCache::builder(unique("lazy")).url(server.url()).open().await.unwrap();
+    let cache = patient(RedisCache::builder(unique("lazy")).url(server.url())).open().await.unwrap();
     assert_eq!(connections(&server), 0);
     cache.responses().contains(&key(1)).await.unwrap();
     assert_eq!(connections(&server), 1);
@@ -32,7 +32,7 @@ async fn nothing_connects_before_the_first_use() {
 async fn a_dropped_cache_leaves_nothing_running() {
     let server = Server::start(&[]);
     let before = tokio::runtime::Handle::current().metrics().num_alive_tasks();
-    let cache = RedisCache::builder(unique("dropped")).url(server.url()).connect().await.unwrap();
+    let cache = patient(RedisCache::builder(unique("dropped")).url(server.url())).connect().await.unwrap();
     cache.responses().write(&key(1), Entry::new("head", "body")).await.unwrap();
     assert_eq!(connections(&server), 1);
     drop(cache);
@@ -48,7 +48,7 @@ fn a_cache_outlives_its_runtime() {
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let first = runtime();
     let cache = first.block_on(async {
-        let cache = RedisCache::builder(unique("runtime")).url(server.url()).connect().await.unwrap();
+        let cache = patient(RedisCache::builder(unique("runtime")).url(server.url())).connect().await.unwrap();
         cache.responses().write(&key(1), Entry::new("head", "body")).await.unwrap();
         cache
     });
@@ -77,7 +77,7 @@ async fn clearing_takes_nothing_of_anybody_else() {
     let names = ["app", "app2", "app:x", "app:responses", "app*", "ap?", "[a]pp", "app\\", "{app}", "*"];
     let mut caches = Vec::new();
     for name in names {
-        let cache = RedisCache::builder(name).url(server.url()).unguarded().open().await.unwrap();
+        let cache = patient(RedisCache::builder(name).url(server.url())).open().await.unwrap();
         for storage in [cache.responses(), cache.redirects(), cache.bodies().unwrap()] {
             storage.write(&key(1), Entry::new("head", name)).await.unwrap();
         }
@@ -105,8 +105,8 @@ async fn clearing_takes_nothing_of_anybody_else() {
 async fn what_another_removes_is_gone_at_once() {
     let server = Server::start(&[]);
     let name = unique("foreign");
-    let one = RedisCache::builder(&name).url(server.url()).open().await.unwrap();
-    let two = RedisCache::builder(&name).url(server.url()).open().await.unwrap();
+    let one = patient(RedisCache::builder(&name).url(server.url())).open().await.unwrap();
+    let two = patient(RedisCache::builder(&name).url(server.url())).open().await.unwrap();
     one.responses().write(&key(1), Entry::new("head", "body")).await.unwrap();
     assert!(two.responses().read(&key(1)).await.unwrap().is_some());
     assert!(two.responses().delete(&key(1)).await.unwrap());

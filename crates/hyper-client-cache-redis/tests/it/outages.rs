@@ -10,7 +10,7 @@ use hyper_client_cache_testkit::origin::{Answer, Origin};
 use hyper_client_cache_testkit::proxy::{Fault, Proxy};
 
 use crate::server::Server;
-use crate::support::{key, unique, until};
+use crate::support::{key, patient, unique, until};
 
 const RESUMED: Duration = Duration::from_secs(5);
 
@@ -48,7 +48,7 @@ async fn a_server_that_is_killed_and_restarted_is_used_again() {
     let origin = origin().await;
     let url = origin.url("/");
     let mut server = Server::start(&[]);
-    let cache = RedisCache::builder(unique("killed")).url(server.url()).open().await.unwrap();
+    let cache = patient(RedisCache::builder(unique("killed")).url(server.url())).open().await.unwrap();
     let session = session(&cache);
     server.kill();
     for _ in 0..20 {
@@ -79,8 +79,7 @@ async fn a_server_that_hangs_costs_a_deadline_and_then_nothing() {
     let server = Server::start(&[]);
     let cache = RedisCache::builder(unique("hung")).url(server.url()).connect().await.unwrap();
     let session = session(&cache);
-    assert!(!ask(&session, &url).await);
-    assert!(ask(&session, &url).await);
+    resumes(&session, &url).await;
     server.freeze();
     for _ in 0..30 {
         assert!(!ask(&session, &url).await);
@@ -101,18 +100,17 @@ async fn answers_that_drip_or_are_cut_are_misses_and_never_anothers() {
     let server = Server::start(&[]);
     let proxy = Proxy::to(([127, 0, 0, 1], server.port()).into()).await.unwrap();
     let config = RedisCache::builder(unique("cut")).url(format!("redis://{}", proxy.addr()));
-    let cache = config.unguarded().command_timeout(Duration::from_millis(200)).open().await.unwrap();
+    let cache = config.unguarded().command_timeout(Duration::from_secs(1)).open().await.unwrap();
     let responses = cache.responses();
     let entry = |number: u64| Entry::new(format!("head {number}"), format!("{number:08}").repeat(100));
     for number in 0..8 {
         responses.write(&key(number), entry(number)).await.unwrap();
     }
-    for fault in
-        [Fault::CutAfter(1), Fault::CutAfter(30), Fault::CutAfter(400), Fault::Drip(Duration::from_millis(100))]
-    {
+    let drip = Fault::Drip(Duration::from_millis(100));
+    for (fault, asked) in [(Fault::CutAfter(1), 8), (Fault::CutAfter(30), 8), (Fault::CutAfter(400), 8), (drip, 2)] {
         proxy.set(fault).await;
         let mut failed = 0;
-        for number in 0..8 {
+        for number in 0..asked {
             match responses.read(&key(number)).await {
                 Ok(found) => assert_eq!(found, Some(entry(number)), "{fault:?}"),
                 Err(error) => {
@@ -135,7 +133,7 @@ async fn answers_that_drip_or_are_cut_are_misses_and_never_anothers() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_server_is_read_and_not_written() {
     let server = Server::start(&["--maxmemory-policy", "noeviction"]);
-    let cache = RedisCache::builder(unique("full")).url(server.url()).open().await.unwrap();
+    let cache = patient(RedisCache::builder(unique("full")).url(server.url())).open().await.unwrap();
     let origin = origin().await;
     let session = session(&cache);
     let (there, other) = (origin.url("/"), origin.url("/?other"));
@@ -160,7 +158,7 @@ async fn a_part_that_was_evicted_makes_no_mixed_body() {
         Answer::pattern(1_500_000).header("cache-control", "max-age=3600")
     })
     .await;
-    let cache = RedisCache::builder(unique("evicted")).url(server.url()).open().await.unwrap();
+    let cache = patient(RedisCache::builder(unique("evicted")).url(server.url())).open().await.unwrap();
     let session = session(&cache);
     let url = origin.url("/large");
     let whole = session.get(&url).send().await.unwrap().bytes().await.unwrap();
@@ -229,7 +227,7 @@ async fn a_replica_is_read_and_errors_of_writing_are_transient() {
 async fn a_key_of_another_type_is_a_counted_miss_and_is_written_over() {
     let server = Server::start(&[]);
     let name = unique("type");
-    let cache = RedisCache::builder(&name).url(server.url()).open().await.unwrap();
+    let cache = patient(RedisCache::builder(&name).url(server.url())).open().await.unwrap();
     let responses = cache.responses();
     let text = format!("{name}:responses:{{{}}}", key(1));
     let spoil = || assert_eq!(server.command(&["RPUSH", &text, "x"]), ":1");
@@ -255,7 +253,7 @@ async fn a_key_of_another_type_is_a_counted_miss_and_is_written_over() {
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_thousand_at_once_end_with_their_own_answer_or_none() {
     let server = Server::start(&[]);
-    let cache = RedisCache::builder(unique("crowd")).url(server.url()).connect().await.unwrap();
+    let cache = RedisCache::builder(unique("crowd")).url(server.url()).unguarded().connect().await.unwrap();
     let entry = |number: u64| Entry::new("head", format!("{number}"));
     for number in 0..100 {
         cache.responses().write(&key(number), entry(number)).await.unwrap();
@@ -268,9 +266,12 @@ async fn ten_thousand_at_once_end_with_their_own_answer_or_none() {
         .collect();
     let mut answered = 0;
     for task in tasks {
-        if let (number, Ok(found)) = task.await.unwrap() {
-            assert_eq!(found, Some(entry(number)));
-            answered += 1;
+        match task.await.unwrap() {
+            (number, Ok(found)) => {
+                assert_eq!(found, Some(entry(number)));
+                answered += 1;
+            }
+            (_, Err(error)) => assert!(error.is_transient(), "{error:?}"),
         }
     }
     assert!(answered > 0);

@@ -3,7 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use hyper_client_cache_core::storage::CacheKey;
+use hyper_client_cache_core::storage::{CacheKey, Guard};
+use hyper_client_cache_redis::RedisConfig;
 use hyper_client_cache_redis::fred::clients::Client;
 use hyper_client_cache_redis::fred::interfaces::{ClientLike, ClusterInterface, KeysInterface};
 use hyper_client_cache_redis::fred::types::Builder;
@@ -34,6 +35,19 @@ pub fn unique(name: &str) -> String {
 
 pub fn key(number: u64) -> CacheKey {
     CacheKey::new(&format!("key-{number:08}")).unwrap()
+}
+
+/// With deadlines that a busy machine does not miss, for tests of something else than deadlines.
+pub fn patient(config: RedisConfig) -> RedisConfig {
+    const PATIENCE: Duration = Duration::from_secs(30);
+    let guard = Guard::builder().detach(false).deadline(PATIENCE).write_deadline(PATIENCE).build().unwrap();
+    config.command_timeout(PATIENCE).guard(guard).configure(|driver| {
+        driver.with_connection_config(|connection| {
+            connection.connection_timeout = PATIENCE;
+            connection.internal_command_timeout = PATIENCE;
+            connection.unresponsive.max_timeout = None;
+        });
+    })
 }
 
 /// A client of the driver, behind the back of every cache.

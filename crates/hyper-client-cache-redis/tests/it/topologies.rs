@@ -12,11 +12,11 @@ use hyper_client_cache_redis::{RedisCache, RedisConfig};
 use hyper_client_cache_testkit::origin::{Answer, Origin};
 
 use crate::server::{self, Server};
-use crate::support::{self, address, key, keys_of, remove, unique, until};
+use crate::support::{self, address, key, keys_of, patient, remove, unique, until};
 
 /// A look at everything a cache does, on a server of whatever kind.
 async fn works(config: RedisConfig) {
-    let cache = config.connect().await.unwrap();
+    let cache = patient(config).connect().await.unwrap();
     let responses = cache.responses();
     let entries: Vec<_> = (0..100).map(|number| (key(number), Entry::new("head", format!("{number}")))).collect();
     responses.write_many(entries.clone()).await.unwrap();
@@ -81,7 +81,8 @@ async fn a_certificate_that_does_not_fit_is_refused() {
         ]);
         let config = RedisCache::builder(unique("certificate")).url(format!("rediss://127.0.0.1:{port}"));
         let config = if trusted { config.ca_certificates(signed.pem()) } else { config };
-        let connected = config.clone().connect().await;
+        let connecting = if accepted { patient(config.clone()) } else { config.clone() };
+        let connected = connecting.connect().await;
         assert_eq!(connected.is_ok(), accepted, "{host} {trusted}: {:?}", connected.err());
         // The same server in clear.
         let plain = config.url(server.url().replace("redis://", "rediss://")).connect().await;
@@ -116,7 +117,7 @@ async fn keys_are_spread_over_a_cluster_and_those_of_a_request_are_not() {
         Answer::pattern(len).header("cache-control", "max-age=3600")
     })
     .await;
-    let cache = RedisCache::builder(&name).url(support::cluster()).connect().await.unwrap();
+    let cache = patient(RedisCache::builder(&name).url(support::cluster())).connect().await.unwrap();
     let session = CachedSession::builder().cache(cache).build().unwrap();
     for number in 0..20 {
         for path in ["/small", "/large"] {
@@ -184,7 +185,7 @@ async fn a_cluster_goes_on_after_a_master_was_killed() {
     let gone = &urls[0];
     session.post(gone).send().await.unwrap().bytes().await.unwrap();
     session.layer().flush().await;
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    until("the replicas have it", async || nodes.iter().all(is_replicated)).await;
 
     nodes[0].kill();
     let killed = Instant::now();
@@ -204,4 +205,12 @@ async fn a_cluster_goes_on_after_a_master_was_killed() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     session.close().await.unwrap();
+}
+
+/// Whether a master's replica has all that the master was told; true of a replica.
+fn is_replicated(node: &Server) -> bool {
+    let text = node.command(&["INFO", "replication"]);
+    let offset =
+        |name: &str| text.split([',', '\r', '\n']).find_map(|found| found.strip_prefix(name)?.parse::<u64>().ok());
+    text.contains("role:slave") || offset("offset=") == offset("master_repl_offset:")
 }

@@ -106,6 +106,26 @@ async fn what_hangs_goes_on_afterwards() {
     }
 }
 
+/// The server hears all, and the client nothing until the fault ends.
+#[tokio::test]
+async fn a_mute_server_hears_and_answers_afterwards() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let proxy = Proxy::to(listener.local_addr().unwrap()).await.unwrap();
+    proxy.set(Fault::Mute).await;
+    let mut client = TcpStream::connect(proxy.addr()).await.unwrap();
+    let (mut server, _) = listener.accept().await.unwrap();
+    for byte in 0..3 {
+        client.write_u8(byte).await.unwrap();
+        assert_eq!(server.read_u8().await.unwrap(), byte);
+        server.write_u8(byte).await.unwrap();
+    }
+    assert!(timeout(Duration::from_millis(50), client.read_u8()).await.is_err());
+    proxy.set(Fault::None).await;
+    for byte in 0..3 {
+        assert_eq!(client.read_u8().await.unwrap(), byte);
+    }
+}
+
 #[tokio::test]
 async fn answers_come_late_or_byte_by_byte() {
     let proxy = proxy().await;
