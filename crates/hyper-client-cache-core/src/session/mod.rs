@@ -224,11 +224,20 @@ impl CachedSession {
     ///
     /// # Errors
     /// [`ErrorKind::Request`] where the request could not be sent.
-    pub async fn explain(&self, request: &Request<RequestBody>) -> Result<Explanation> {
-        let mut same = self.inner.defaults.made_sendable(again(request))?;
-        self.inner.dress(&mut same, &self.inner.options());
-        say_body(&mut same);
-        Ok(self.inner.layer.explain(&same).await)
+    pub fn explain<'a>(
+        &'a self,
+        request: &Request<RequestBody>,
+    ) -> impl Future<Output = Result<Explanation>> + Send + use<'a> {
+        // Outside of the future, which could not be sent between threads with a reference to a body in it.
+        let same = self.inner.defaults.made_sendable(again(request)).map(|mut same| {
+            self.inner.dress(&mut same, &self.inner.options());
+            say_body(&mut same);
+            same
+        });
+        async move {
+            let same = same?;
+            Ok(self.inner.layer.explain(&same).await)
+        }
     }
 
     /// The cache that this session uses, as it sees it: what is stored for which URL, and removing it.

@@ -263,7 +263,9 @@ impl RequestBuilder {
     /// [`ErrorKind::Request`] where the request is not valid.
     pub async fn explain(self) -> Result<Explanation> {
         let session = self.session.clone();
-        session.explain(&self.build()?).await
+        let request = self.build()?;
+        let told = session.explain(&request);
+        told.await
     }
 
     fn change(mut self, change: impl FnOnce(&mut Request<RequestBody>) -> Result<()>) -> Self {

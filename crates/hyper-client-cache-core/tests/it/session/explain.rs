@@ -142,6 +142,19 @@ async fn what_is_said_is_what_is_done() {
     assert_eq!(get(&session, &url, &[]).await.outcome(), Outcome::Stale);
 }
 
+/// As everything else that a session does, it may be done in a task.
+#[tokio::test]
+async fn explaining_may_be_spawned() {
+    let (session, _) = session();
+    let by_itself = tokio::spawn(session.get("http://host/").explain()).await.unwrap().unwrap();
+    let of_session = tokio::spawn(async move {
+        let request = session.get("http://host/").build().unwrap();
+        let told = session.explain(&request);
+        told.await
+    });
+    assert_eq!(said(&by_itself), said(&of_session.await.unwrap().unwrap()));
+}
+
 /// Variants, partitions and a HEAD that a stored GET answers.
 #[tokio::test]
 async fn variants_partitions_and_methods_are_told_apart() {
