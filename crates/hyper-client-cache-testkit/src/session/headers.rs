@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::support::{Case, hits};
+use super::support::{Case, hits, lifetime};
 use crate::contract::{CacheHarness, Outcome, Verdict, ensure, ensure_eq};
 use crate::core::policy::CacheControl;
 use crate::origin::Answer;
@@ -19,9 +19,7 @@ pub(super) async fn session_the_servers_lifetime_counts(harness: &dyn CacheHarne
     ] {
         case.serve(path, &headers);
         let response = case.get(path).send().await?;
-        let lifetime =
-            response.expires().zip(response.created_at()).and_then(|(end, begin)| end.duration_since(begin).ok());
-        ensure_eq!(lifetime, Some(Duration::from_secs(seconds)), "how long {path} is good for");
+        ensure_eq!(lifetime(&response), Some(Duration::from_secs(seconds)), "how long {path} is good for");
         response.text().await?;
         ensure!(case.hits(path).await?, "{path} is not cached");
     }

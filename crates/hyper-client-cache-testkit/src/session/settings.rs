@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::support::{Case, hits};
+use super::support::{Case, hits, lifetime};
 use crate::contract::{CacheHarness, Outcome, Verdict, ensure, ensure_eq};
 use crate::core::policy::{ExpireAfter, ResponseFilter, UrlRule};
 use crate::origin::Answer;
@@ -67,9 +67,7 @@ pub(super) async fn session_the_first_rule_that_matches_counts(harness: &dyn Cac
     ] {
         case.serve(path, &[]);
         let response = case.get(path).send().await?;
-        let lifetime =
-            response.expires().zip(response.created_at()).and_then(|(end, begin)| end.duration_since(begin).ok());
-        ensure_eq!(lifetime, seconds.map(Duration::from_secs), "how long {path} is good for");
+        ensure_eq!(lifetime(&response), seconds.map(Duration::from_secs), "how long {path} is good for");
         response.text().await?;
         ensure!(case.hits(path).await?, "{path} is not cached");
     }

@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::CachedSession;
 use crate::contract::{CacheHarness, Violation};
 use crate::core::cache::Cache;
-use crate::core::session::{RequestBuilder, SessionBuilder};
+use crate::core::policy::Outcome;
+use crate::core::session::{RequestBuilder, Response, SessionBuilder};
 use crate::origin::{Answer, Origin};
 
 /// A session over an empty cache, the cache, and an origin.
@@ -50,6 +51,15 @@ impl Case {
     pub(super) async fn flush(&self) {
         self.session.layer().flush().await;
     }
+
+    /// Waits until nothing is asked of the origin any more either.
+    pub(super) async fn quiet(&self) {
+        // What never ends fails the test by its time.
+        while self.session.layer().in_flight() > 0 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        self.flush().await;
+    }
 }
 
 /// Sends, reads the body, which must be `body`, and says whether it came from the cache.
@@ -58,6 +68,19 @@ pub(super) async fn hits(request: RequestBuilder, body: &str) -> Result<bool, Vi
     let from_cache = response.from_cache();
     let text = response.text().await?;
     if text == body { Ok(from_cache) } else { Err(Violation::new(format!("the body is {text:?}, not {body:?}"))) }
+}
+
+/// Sends, reads the body, and says what the cache did and what the body was.
+pub(super) async fn ask(request: RequestBuilder) -> Result<(Outcome, String), Violation> {
+    let response = request.send().await?;
+    let decided = response.cache_info().map(|info| info.outcome);
+    let decided = decided.ok_or_else(|| Violation::new("a response does not say what the cache did"))?;
+    Ok((decided, response.text().await?))
+}
+
+/// For how long a response says that it is good; `None`: for ever.
+pub(super) fn lifetime(response: &Response) -> Option<Duration> {
+    response.expires()?.duration_since(response.created_at()?).ok()
 }
 
 /// Options of a session over `cache`, which it shares.
