@@ -44,8 +44,9 @@ impl CacheBody {
         Self(Source::Inline(None))
     }
 
-    /// The body of a stored response: a slice of what was read, with no copy.
-    pub(super) fn stored(ledger: &Arc<Ledger>, record: &ResponseRecord, inline: Bytes) -> Self {
+    /// The body of a stored response: a slice of what was read, with no copy. Where it comes in parts of which one turns
+    /// out to be gone, the record is removed, unless the request may not `write`.
+    pub(super) fn stored(ledger: &Arc<Ledger>, record: &ResponseRecord, inline: Bytes, write: bool) -> Self {
         Self(match &record.body {
             BodyPlace::Inline { .. } => Source::Inline(Some(inline).filter(|bytes| !bytes.is_empty())),
             BodyPlace::Parts { id, count, part_len, len, checksum, .. } => Source::Parts(Box::new(PartsBody {
@@ -61,6 +62,7 @@ impl CacheBody {
                 hash: XxHash3_64::new(),
                 read: None,
                 status: record.status,
+                write,
                 refetch: None,
                 mend: None,
             })),
@@ -173,6 +175,7 @@ struct PartsBody {
     hash: XxHash3_64,
     read: Option<BoxFuture<'static, Option<Bytes>>>,
     status: StatusCode,
+    write: bool,
     refetch: Option<Refetch>,
     mend: Option<Mend>,
 }
@@ -222,7 +225,9 @@ impl PartsBody {
     /// A part is missing or damaged: the record is useless. Goes on from the origin, if that can be asked.
     fn lost(&mut self, cx: &mut Context<'_>, delivered_hash: u64) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         self.ledger.counters.body_lost.add();
-        self.ledger.forget_body(self.owner, self.id.clone());
+        if self.write {
+            self.ledger.forget_body(self.owner, self.id.clone());
+        }
         let left = std::mem::take(&mut self.left);
         match self.refetch.take() {
             Some(refetch) => {

@@ -148,7 +148,8 @@ where
                 if let Some(Judgement::Fresh) =
                     engine.accept(&stored, Asked::of(&request, &settings, &matching), &ticket.lookup)
                 {
-                    return Ok(engine.serve(&stored, Outcome::Coalesced, Reason::LeaderAnswer, engine.clock.now()));
+                    let now = engine.clock.now();
+                    return Ok(engine.serve(&stored, &ticket.lookup, Outcome::Coalesced, Reason::LeaderAnswer, now));
                 }
                 drop(waiter);
                 if let Some(response) = engine.look_again(Asked::of(&request, &settings, &matching), &mut ticket).await
@@ -226,7 +227,8 @@ where
             match engine.refreshed(stored, &exchange, &ticket.found, generation, &keyer) {
                 Ok(stored) => {
                     land(leader, Verdict::Stored(stored.clone()));
-                    let mut answer = engine.serve(&stored, Outcome::Revalidated, Reason::Revalidated, received_at);
+                    let (outcome, reason) = (Outcome::Revalidated, Reason::Revalidated);
+                    let mut answer = engine.serve(&stored, &ticket.lookup, outcome, reason, received_at);
                     // A cookie that the 304 sets is for this caller (case 23).
                     for cookie in response.headers().get_all(header::SET_COOKIE) {
                         answer.headers_mut().append(header::SET_COOKIE, cookie.clone());
@@ -314,7 +316,7 @@ impl Engine {
     async fn look_again(&self, request: Asked<'_>, ticket: &mut Ticket) -> Option<Response<CacheBody>> {
         ticket.found = self.find(request, ticket.identity.primary, &ticket.lookup).await;
         let stored = ticket.found.selected.as_ref().filter(|_| ticket.found.judgement == Judgement::Fresh)?;
-        Some(self.serve(stored, Outcome::Coalesced, Reason::LeaderAnswer, self.clock.now()))
+        Some(self.serve(stored, &ticket.lookup, Outcome::Coalesced, Reason::LeaderAnswer, self.clock.now()))
     }
 
     /// What a stored response becomes by a 304.
@@ -368,7 +370,7 @@ impl Engine {
         let stored = ticket.found.selected.as_ref()?;
         let (record, now) = (stored.record.as_response()?, self.clock.now());
         policy::serve_on_error(&ticket.lookup, record, now)
-            .then(|| self.serve(stored, Outcome::Stale, Reason::StaleIfError, now))
+            .then(|| self.serve(stored, &ticket.lookup, Outcome::Stale, Reason::StaleIfError, now))
     }
 
     /// Removes the stored GET that a HEAD's answer shows to be another representation by now (case 49).

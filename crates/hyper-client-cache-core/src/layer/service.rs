@@ -22,7 +22,7 @@ use super::route::{Past, Route, Step};
 use super::{Engine, Handle, replay};
 use crate::cache::Stored;
 use crate::error::{BoxError, Error, ErrorKind};
-use crate::policy::{self, CacheInfo, Judgement, Outcome, Reason};
+use crate::policy::{self, CacheInfo, Judgement, Lookup, Outcome, Reason};
 
 /// A service with a cache before it: answers what it can, asks the inner service for the rest.
 ///
@@ -176,7 +176,7 @@ where
                 _ => None,
             };
             let stored = renewed.as_ref().unwrap_or(stored);
-            let mut response = engine.serve(stored, outcome, reason, engine.clock.now());
+            let mut response = engine.serve(stored, &lookup, outcome, reason, engine.clock.now());
             if outcome == Outcome::Hit && !lookup.only_if_cached {
                 response.body_mut().mend_with(|| refetch(inner, &request));
             } else if refresh {
@@ -192,7 +192,7 @@ where
                 Some(Judgement::ServeStale { reason, .. }) => (Outcome::Stale, reason),
                 _ => (Outcome::Hit, Reason::Fresh),
             };
-            let response = engine.serve(&get, outcome, reason, now);
+            let response = engine.serve(&get, &lookup, outcome, reason, now);
             return Ok(response.map(|_| CacheBody::empty()));
         }
         Step::Offline(reason) => return Ok(engine.offline(reason, identity.primary)),
@@ -227,18 +227,19 @@ pub(super) fn once_more<B: Body + Default + 'static>(request: &Request<B>) -> Re
 }
 
 impl Engine {
-    /// The answer that `stored` is at `now`.
+    /// The answer that `stored` is at `now`, for a request like `lookup`.
     ///
     /// Costs one insertion for each header line; the body is a slice of what was read.
     pub(super) fn serve(
         &self,
         stored: &Stored,
+        lookup: &Lookup,
         outcome: Outcome,
         reason: Reason,
         now: std::time::SystemTime,
     ) -> Response<CacheBody> {
         let Some(record) = stored.record.as_response() else { return self.offline(Reason::RecordMismatch, None) };
-        let mut response = Response::new(CacheBody::stored(&self.ledger, record, stored.body.clone()));
+        let mut response = Response::new(CacheBody::stored(&self.ledger, record, stored.body.clone(), lookup.write));
         *response.status_mut() = record.status;
         *response.version_mut() = record.version;
         *response.headers_mut() = record.header_map();

@@ -179,6 +179,28 @@ async fn a_read_only_session_changes_nothing_in_the_store() {
     }
 }
 
+/// Feature 13, case 242: also the record of a body that has lost a part stays for whoever only reads; the body is made up
+/// for from the origin. Whoever may write removes it.
+#[tokio::test]
+async fn a_read_only_request_does_not_remove_what_has_lost_a_part() {
+    let origin = Origin::scripted().await;
+    origin.on("/", Answer::pattern(1 << 20).header("cache-control", "max-age=60"));
+    let (session, _) = with_settings(Settings::default());
+    let url = origin.url("/");
+    session.get(&url).send().await.unwrap().bytes().await.unwrap();
+    super::eventually("no flight", || session.layer().in_flight() == 0).await;
+    flushed(&session).await;
+    session.cache().bodies().unwrap().clear().await.unwrap();
+    for (mode, left) in [(Mode::ReadOnly, 1), (Mode::ReadOnly, 1), (Mode::Default, 0)] {
+        let response = session.get(&url).mode(mode).send().await.unwrap();
+        assert_eq!(super::outcome(&response), Outcome::Hit);
+        assert_eq!(response.bytes().await.unwrap().len(), 1 << 20);
+        flushed(&session).await;
+        assert_eq!(session.cache().responses().size().await.unwrap(), left, "{mode:?}");
+    }
+    assert_eq!((session.stats().body_lost, session.stats().stored), (3, 1));
+}
+
 /// Feature 113: also what is fresh is asked about, but may still be served instead of an error.
 #[tokio::test]
 async fn everything_is_revalidated_where_the_settings_say_so() {
