@@ -3,10 +3,12 @@
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, Method, Request, StatusCode, Uri, header};
-use http_body_util::BodyExt;
-use tokio::time::Instant;
+use http_body::Body;
+use http_body_util::{BodyExt, Limited};
+use tokio::time::{Instant, timeout};
 
 use super::request::{Options, without_query};
 use super::response::Sent;
@@ -17,8 +19,11 @@ use crate::layer::CacheBody;
 use crate::policy::{CacheInfo, RequestSettings};
 use crate::transport::RequestBody;
 
-/// How much of a redirect's body is read so that the redirect can be stored.
+/// How much of a redirect's body is read so that the redirect can be stored, in bytes.
 const MAX_DRAINED: usize = 64 * 1024;
+
+/// How long that may take. Generous: it is for bodies that do not come.
+const DRAINING: Duration = Duration::from_secs(1);
 
 /// How many redirects are followed where nothing else is said.
 const DEFAULT_LIMIT: usize = 10;
@@ -332,14 +337,11 @@ fn is_same_origin(one: &Uri, other: &Uri) -> bool {
     one.scheme_str() == other.scheme_str() && host(one) == host(other) && port(one) == port(other)
 }
 
-/// Reads a redirect's body, which stores it. One that is long is dropped, and not stored.
-async fn drain(mut body: CacheBody) {
-    let mut read: usize = 0;
-    while let Some(Ok(frame)) = body.frame().await {
-        read = read.saturating_add(frame.data_ref().map_or(0, bytes::Bytes::len));
-        if read > MAX_DRAINED {
-            return;
-        }
+/// Reads a redirect's body, which stores it. One that is long, or does not come, is dropped and not stored (case 106).
+async fn drain(body: CacheBody) {
+    if body.size_hint().lower() <= MAX_DRAINED as u64 {
+        // The hop is over either way.
+        let _ = timeout(DRAINING, Limited::new(body, MAX_DRAINED).collect()).await;
     }
 }
 

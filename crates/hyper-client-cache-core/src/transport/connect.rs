@@ -10,12 +10,13 @@ use std::time::Duration;
 use futures_core::future::BoxFuture;
 use http::Uri;
 use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper_rustls::HttpsConnector;
+use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
 use hyper_util::client::legacy::connect::proxy::Tunnel;
 use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
 use tower_service::Service;
 
 use super::proxy::Proxies;
+use super::socks::{Greeting, Socks};
 use super::tls::Tls;
 use crate::error::{BoxError, Error, ErrorKind};
 
@@ -49,13 +50,21 @@ impl Connector {
             let mut direct = Plain::from((self.http.clone(), self.tls.to_origin.clone()));
             return Box::pin(async move { Ok(Stream::new(Io::Direct(direct.call(uri).await?))) });
         };
-        let unsupported = !matches!(proxy.uri().scheme_str(), Some("http" | "https"));
+        match proxy.uri().scheme_str() {
+            Some("http" | "https") => {}
+            Some("socks5" | "socks5h") => {
+                let socks = Socks::new(self.http.clone(), proxy);
+                let mut through = HttpsConnector::from((socks, self.tls.to_origin.clone()));
+                return Box::pin(async move { Ok(Stream::new(Io::Greeted(Box::new(through.call(uri).await?)))) });
+            }
+            _ => {
+                let problem = "the proxy's scheme is none of `http`, `https`, `socks5` and `socks5h`";
+                return Box::pin(async move { Err(Error::new(ErrorKind::Connect, problem).into()) });
+            }
+        }
         let mut to_proxy = Plain::from((self.http.clone(), self.tls.to_proxy.clone()));
         let to_origin = self.tls.to_origin.clone();
         Box::pin(async move {
-            if unsupported {
-                return Err(Error::new(ErrorKind::Connect, "the proxy's scheme is neither `http` nor `https`").into());
-            }
             if uri.scheme_str() != Some("https") {
                 let stream = to_proxy.call(proxy.uri().clone()).await?;
                 return Ok(Stream::new(Io::Forwarded(stream)));
@@ -116,6 +125,8 @@ enum Io {
     Forwarded(PlainStream),
     /// Through a proxy that passes bytes on.
     Tunneled(Box<TunneledStream>),
+    /// Through one that speaks SOCKS, and then does the same.
+    Greeted(Box<MaybeHttpsStream<Greeting>>),
 }
 
 impl Stream {
@@ -130,6 +141,7 @@ impl Connection for Stream {
             Io::Direct(io) => io.connected(),
             Io::Forwarded(io) => io.connected().proxy(true),
             Io::Tunneled(io) => io.connected(),
+            Io::Greeted(io) => io.connected(),
         };
         connected.extra(self.uses.clone())
     }
@@ -140,6 +152,7 @@ impl Read for Stream {
         let read = match &mut self.io {
             Io::Direct(io) | Io::Forwarded(io) => Pin::new(io).poll_read(cx, buf),
             Io::Tunneled(io) => Pin::new(io).poll_read(cx, buf),
+            Io::Greeted(io) => Pin::new(io).poll_read(cx, buf),
         };
         match read {
             Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(())),
@@ -153,6 +166,7 @@ impl Write for Stream {
         match &mut self.io {
             Io::Direct(io) | Io::Forwarded(io) => Pin::new(io).poll_write(cx, buf),
             Io::Tunneled(io) => Pin::new(io).poll_write(cx, buf),
+            Io::Greeted(io) => Pin::new(io).poll_write(cx, buf),
         }
     }
 
@@ -160,6 +174,7 @@ impl Write for Stream {
         match &mut self.io {
             Io::Direct(io) | Io::Forwarded(io) => Pin::new(io).poll_flush(cx),
             Io::Tunneled(io) => Pin::new(io).poll_flush(cx),
+            Io::Greeted(io) => Pin::new(io).poll_flush(cx),
         }
     }
 
@@ -167,6 +182,7 @@ impl Write for Stream {
         match &mut self.io {
             Io::Direct(io) | Io::Forwarded(io) => Pin::new(io).poll_shutdown(cx),
             Io::Tunneled(io) => Pin::new(io).poll_shutdown(cx),
+            Io::Greeted(io) => Pin::new(io).poll_shutdown(cx),
         }
     }
 
@@ -174,6 +190,7 @@ impl Write for Stream {
         match &self.io {
             Io::Direct(io) | Io::Forwarded(io) => io.is_write_vectored(),
             Io::Tunneled(io) => io.is_write_vectored(),
+            Io::Greeted(io) => io.is_write_vectored(),
         }
     }
 
@@ -185,6 +202,7 @@ impl Write for Stream {
         match &mut self.io {
             Io::Direct(io) | Io::Forwarded(io) => Pin::new(io).poll_write_vectored(cx, bufs),
             Io::Tunneled(io) => Pin::new(io).poll_write_vectored(cx, bufs),
+            Io::Greeted(io) => Pin::new(io).poll_write_vectored(cx, bufs),
         }
     }
 }

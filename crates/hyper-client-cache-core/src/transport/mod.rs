@@ -1,8 +1,8 @@
 //! The client that speaks to origins: hyper-util over rustls, HTTP/1.1 and HTTP/2, as one more `tower` service.
 //!
 //! The session puts the cache before it; nothing here knows of a cache.
-//! Below: `connect` opens connections, through a `proxy` where one is to be used, with TLS as `tls` says; `retry` says
-//! what is sent twice; `timed` watches a body; `body` is what is sent; `outbound` is this or any other service.
+//! Below: `connect` opens connections, through a `proxy` where one is to be used, by `socks` where that speaks SOCKS, with
+//! TLS as `tls` says; `retry` says what is sent twice; `timed` watches a body; `body` is what is sent; `outbound` is this or any other service.
 
 mod outbound;
 
@@ -11,6 +11,8 @@ mod retry;
 mod connect;
 
 mod proxy;
+
+mod socks;
 
 mod tls;
 
@@ -46,7 +48,8 @@ use crate::error::{Error, ErrorKind, Result};
 /// The service that sends requests over the network. Cheap to clone; clones share the connections.
 ///
 /// The extensions of a response hold the [`RemoteAddr`] that it came from.
-/// An idempotent request whose connection went away after it had served others is sent once more, if its body can be.
+/// An idempotent request whose connection went away after it had served others is sent once more, if its body can be; so
+/// is any request that an HTTP/2 server says it has not begun with (RFC 9113 section 8.7).
 #[derive(Clone, Debug)]
 pub struct Transport {
     client: Client<Connector, RequestBody>,
@@ -100,7 +103,9 @@ impl Transport {
         self.authorize_to_proxy(&mut request);
         let again = retry::again(&request);
         let response = match (self.exchange(request).await, again) {
-            (Err(Failed::Client(error)), Some(again)) if retry::is_worth_it(&error) => self.exchange(again).await,
+            (Err(Failed::Client(error)), Some(again)) if retry::is_worth_it(again.method(), &error) => {
+                self.exchange(again).await
+            }
             (result, _) => result,
         };
         let mut response = response.map_err(Failed::into_error)?;

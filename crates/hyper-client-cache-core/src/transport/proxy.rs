@@ -5,12 +5,18 @@ use std::fmt;
 use http::{HeaderValue, Uri};
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 
+use super::socks;
 use crate::error::{Error, ErrorKind, Result};
 
 /// A proxy, and what goes through it.
 ///
-/// Its URL begins with `http://` or `https://` and may hold a user name and a password, which are sent to the proxy
-/// only and shown nowhere. An `http` URL is requested from the proxy; for an `https` URL the proxy opens a tunnel.
+/// Its URL may hold a user name and a password, which are sent to the proxy only and shown nowhere, and begins with the
+/// proxy's kind:
+///
+/// - `http://` and `https://`: an `http` URL is requested from the proxy; for an `https` URL the proxy opens a tunnel.
+/// - `socks5h://` and `socks5://` (RFC 1928, port 1080 where none is given): the proxy opens a tunnel for both. It
+///   resolves the names of hosts with `socks5h`; with `socks5` they are resolved here. User name and password may have 255
+///   bytes each, and about as many together with the host's name.
 ///
 /// ```
 /// use hyper_client_cache_core::CachedSession;
@@ -64,6 +70,8 @@ impl Proxy {
 
     fn matcher(self) -> Result<Matcher> {
         check(&self.url)?;
+        let probe = Matcher::builder().all(self.url.as_str()).build().intercept(&Uri::from_static("http://host/"));
+        probe.as_ref().map_or(Ok(None), socks::credentials)?;
         let builder = Matcher::builder().no(self.except);
         Ok(match self.scope {
             Scope::All => builder.all(self.url),
@@ -103,7 +111,8 @@ impl Proxies {
         if self.0.is_empty() || uri.scheme_str() != Some("http") {
             return None;
         }
-        Some(self.find(uri)?.basic_auth().cloned())
+        let proxy = self.find(uri)?;
+        matches!(proxy.uri().scheme_str(), Some("http" | "https")).then(|| proxy.basic_auth().cloned())
     }
 }
 
@@ -123,8 +132,8 @@ fn check(url: &str) -> Result<()> {
     let impossible = |why: &str| Err(Error::new(ErrorKind::Config, format!("`proxy` {why}")));
     let Ok(uri) = url.parse::<Uri>() else { return impossible("is no URL; give one like `http://host:port`") };
     match uri.scheme_str() {
-        Some("http" | "https") => {}
-        _ => return impossible("does not begin with `http://` or `https://`, the only kinds of proxy there are here"),
+        Some("http" | "https" | "socks5" | "socks5h") => {}
+        _ => return impossible("begins with none of `http://`, `https://`, `socks5://` and `socks5h://`"),
     }
     if uri.host().is_none_or(str::is_empty) {
         return impossible("has no host; give a URL like `http://host:port`");
@@ -160,6 +169,8 @@ mod tests {
         assert_eq!(proxy_for(&[("https_proxy", "http://c:3")], "http://host/"), None);
         assert_eq!(proxy_for(&[("https_proxy", "http://c:3")], "https://host/").as_deref(), Some("http://c:3/"));
         assert_eq!(proxy_for(&[], "http://host/"), None);
+        let socks = proxy_for(&[("all_proxy", "socks5h://u:canary@d:4")], "http://host/");
+        assert_eq!(socks.as_deref(), Some("socks5h://d:4/"));
     }
 
     #[test]
@@ -176,7 +187,7 @@ mod tests {
             "",
             "canary",
             "ftp://u:canary@host",
-            "socks5://u:canary@host:1",
+            "socks4://u:canary@host:1",
             "http://",
             "http://u:canary@",
             "http://u:canary@host/path",

@@ -40,6 +40,7 @@ pub struct Answer {
     pub(super) limit: Option<u64>,
     pub(super) extra: Bytes,
     pub(super) goaway: bool,
+    pub(super) refused: bool,
     conditional: bool,
 }
 
@@ -85,6 +86,7 @@ impl Answer {
             limit: None,
             extra: Bytes::new(),
             goaway: false,
+            refused: false,
             conditional: false,
         }
     }
@@ -264,6 +266,11 @@ impl Answer {
     pub fn goaway(mut self) -> Self {
         self.goaway = true;
         self
+    }
+
+    /// Refuses the request with `REFUSED_STREAM`, which says that it was not begun with; HTTP/2 only.
+    pub fn refused() -> Self {
+        Self { refused: true, ..Self::status(503) }
     }
 
     fn streamed(mut self) -> Self {

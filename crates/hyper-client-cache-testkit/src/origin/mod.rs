@@ -19,9 +19,10 @@
 //! ```
 //!
 //! Below: `script` chooses the answer, `serve` speaks HTTP with hyper, `wire` writes by hand what hyper would not send,
-//! `player` plays bodies back.
+//! `away` what it would not send on HTTP/2, `player` plays bodies back.
 
 mod answer;
+mod away;
 mod gate;
 mod pattern;
 mod player;
@@ -88,6 +89,12 @@ impl Origin {
     /// A `path` with a query matches only that query; one without matches all of them.
     pub fn on(&self, path: &str, respond: impl Respond) {
         self.script.on(path, Arc::new(respond));
+    }
+
+    /// Ends the next `connections` with `GOAWAY` at their first request, which is not begun with, nor counted: the
+    /// `GOAWAY` names no stream as the last. HTTP/2 only.
+    pub fn go_away_at_once(&self, connections: u64) {
+        self.script.set_goaways(connections);
     }
 
     /// The URL of a path (and query) on this server; the host is `localhost` with TLS, `127.0.0.1` without.

@@ -95,6 +95,7 @@ struct State {
     fallback_used: usize,
     requests: Vec<Recorded>,
     connections: u64,
+    goaways: u64,
     panic: Option<Box<dyn Any + Send>>,
 }
 
@@ -140,6 +141,18 @@ impl Script {
         let mut state = self.lock();
         state.connections = state.connections.saturating_add(1);
         state.connections
+    }
+
+    pub(super) fn set_goaways(&self, connections: u64) {
+        self.lock().goaways = connections;
+    }
+
+    /// Whether a connection that has just come is to be ended at its first request.
+    pub(super) fn takes_goaway(&self) -> bool {
+        let mut state = self.lock();
+        let takes = state.goaways > 0;
+        state.goaways = state.goaways.saturating_sub(1);
+        takes
     }
 
     pub(super) fn take_panic(&self) -> Option<Box<dyn Any + Send>> {

@@ -26,7 +26,7 @@ use super::answer::{End, Framing};
 use super::player::Player;
 use super::script::Script;
 use super::wire::Wire;
-use super::{Answer, Recorded};
+use super::{Answer, Recorded, away};
 
 type Body = UnsyncBoxBody<Bytes, io::Error>;
 
@@ -82,7 +82,10 @@ async fn connection(socket: TcpStream, protocol: Protocol, script: Arc<Script>) 
             (Wire::Tls(Box::new(tls)), http2)
         }
     };
-    if http2 {
+    if http2 && script.takes_goaway() {
+        // Whoever is gone before it has heard that has heard it.
+        let _ = away::go_away(wire).await;
+    } else if http2 {
         speak_http2(wire, number, Arc::clone(&script)).await;
     } else {
         speak_http1(wire, number, Arc::clone(&script)).await;
@@ -111,7 +114,7 @@ async fn speak_http1(wire: Wire, number: u64, script: Arc<Script>) {
                 return Ok(response(&answer, None));
             }
             *by_hand.lock().unwrap_or_else(PoisonError::into_inner) = Some((method, answer));
-            Err(NoAnswer)
+            Err(NoAnswer(None))
         });
         answered
     });
@@ -133,8 +136,11 @@ async fn speak_http2(wire: Wire, number: u64, script: Arc<Script>) {
         let (script, orders) = (Arc::clone(&script), Arc::clone(&given));
         async move {
             let (_, answer) = ask(&script, request, number).await?;
+            if answer.refused {
+                return Err(NoAnswer(Some(h2::Reason::REFUSED_STREAM.into())));
+            }
             if answer.framing == Framing::Raw {
-                return Err(NoAnswer);
+                return Err(NoAnswer(None));
             }
             if answer.goaway {
                 orders.go_away.notify_one();
@@ -161,9 +167,9 @@ struct Orders {
     hang_up: Notify,
 }
 
-/// Why there is no response for hyper to send.
+/// Why there is no response for hyper to send. On HTTP/2 it resets the stream with the reason that it finds in here.
 #[derive(Debug)]
-struct NoAnswer;
+struct NoAnswer(Option<h2::Error>);
 
 impl fmt::Display for NoAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -171,11 +177,15 @@ impl fmt::Display for NoAnswer {
     }
 }
 
-impl std::error::Error for NoAnswer {}
+impl std::error::Error for NoAnswer {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.as_ref().map(|error| error as _)
+    }
+}
 
 async fn ask(script: &Script, request: Request<Incoming>, connection: u64) -> Result<(Method, Answer), NoAnswer> {
     let (head, body) = request.into_parts();
-    let body = body.collect().await.map_err(|_| NoAnswer)?.to_bytes();
+    let body = body.collect().await.map_err(|_| NoAnswer(None))?.to_bytes();
     let target = head.uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
     let mut headers = head.headers;
     // HTTP/2 has the host in the request's URI: recorded where a test looks for it.
@@ -187,7 +197,7 @@ async fn ask(script: &Script, request: Request<Incoming>, connection: u64) -> Re
     }
     let method = head.method.clone();
     let recorded = Recorded { method: head.method, target, version: head.version, headers, body, connection };
-    let answer = script.answer(recorded).map_err(|_| NoAnswer)?;
+    let answer = script.answer(recorded).map_err(|_| NoAnswer(None))?;
     let mut player = Player::new(&answer.before, None);
     while player.next().await.is_some() {}
     Ok((method, answer))

@@ -389,3 +389,19 @@ async fn a_silent_origin_accepts_and_says_nothing() {
     assert_eq!(tcp.try_read(&mut [0; 1]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
     assert_eq!((origin.open_connections(), origin.count()), (1, 0));
 }
+
+#[tokio::test]
+async fn http2_refuses_what_it_has_not_begun_with() {
+    let origin = Origin::builder().http2().start().await;
+    origin.on("/", [Answer::refused(), Answer::ok("second")]);
+    let reason = |error: &hyper::Error| {
+        let error = error.source().unwrap().downcast_ref::<h2::Error>().unwrap();
+        (error.is_remote(), error.is_go_away(), error.reason().unwrap())
+    };
+    origin.go_away_at_once(1);
+    assert_eq!(reason(&fetch2(&origin, "/").await.unwrap_err()), (true, true, h2::Reason::NO_ERROR));
+    assert_eq!(origin.count(), 0, "it was not begun with");
+    assert_eq!(reason(&fetch2(&origin, "/").await.unwrap_err()), (true, false, h2::Reason::REFUSED_STREAM));
+    assert_eq!(text(fetch2(&origin, "/").await.unwrap()).await, "second");
+    assert_eq!((origin.count(), origin.connections()), (2, 3));
+}

@@ -280,6 +280,45 @@ async fn a_request_that_dies_on_a_kept_connection_is_tried_once_more() {
     assert_eq!(origin.count_of("/fresh"), 1);
 }
 
+/// What an HTTP/2 server says that it has not begun with is sent once more, whatever the method; once only, and not where
+/// the body can be read only once.
+#[tokio::test]
+async fn a_request_that_was_not_begun_with_is_tried_once_more() {
+    let origin = Origin::builder().http2().start().await;
+    let clock = ManualClock::new();
+    // Each on a connection of its own.
+    let session = || builder(&clock).http2_prior_knowledge(true).build().unwrap();
+    let send = async |method: &str, path: &str| {
+        let request = http::Request::builder().method(method).uri(origin.url(path)).body("body").unwrap();
+        session().execute(request).await
+    };
+    for (at, method) in ["PUT", "POST", "PATCH"].into_iter().enumerate() {
+        // By a GOAWAY: another connection is opened.
+        let (away, refused) = (format!("/{method}/away"), format!("/{method}/refused"));
+        origin.on(&away, Answer::ok("fine"));
+        let before = origin.connections();
+        origin.go_away_at_once(1);
+        assert_eq!(send(method, &away).await.unwrap().text().await.unwrap(), "fine", "{method}");
+        assert_eq!((origin.count_of(&away), origin.connections() - before), (1, 2), "{method}");
+        assert_eq!(origin.requests()[3 * at].body, "body");
+        // By a refusal of this stream alone.
+        origin.on(&refused, [Answer::refused(), Answer::ok("fine")]);
+        assert_eq!(send(method, &refused).await.unwrap().text().await.unwrap(), "fine", "{method}");
+        assert_eq!(origin.count_of(&refused), 2, "{method}");
+    }
+    origin.on("/busy", Answer::refused());
+    assert_eq!(send("PUT", "/busy").await.unwrap_err().kind(), ErrorKind::Transport);
+    assert_eq!(origin.count_of("/busy"), 2);
+    origin.on("/once", [Answer::refused(), Answer::ok("fine")]);
+    let body = http_body_util::Full::new(Bytes::from_static(b"once"));
+    assert!(session().put(origin.url("/once")).body_stream(body).send().await.is_err());
+    assert_eq!(origin.count_of("/once"), 1);
+    // Another reason says nothing of the kind.
+    origin.on("/cut", [Answer::raw(""), Answer::ok("fine")]);
+    assert!(send("POST", "/cut").await.is_err());
+    assert_eq!(origin.count_of("/cut"), 1);
+}
+
 #[tokio::test]
 async fn an_idle_connection_is_given_up() {
     let origin = Origin::scripted().await;
@@ -311,6 +350,58 @@ async fn any_service_can_be_given_in_place_of_the_client() {
     assert_eq!(text(&session, "http://nowhere.invalid/").await.1, "Some(0)");
     let error = builder(&clock).connect_timeout(Duration::from_secs(1)).service(canned).build().unwrap_err();
     assert!(error.to_string().contains("`connect_timeout`") && error.to_string().contains("`service`"), "{error}");
+}
+
+/// Feature 24: what is asked of the cache stays here: with every option set, the origin gets the same, line by line.
+#[tokio::test]
+async fn what_is_asked_of_the_cache_never_reaches_the_origin() {
+    use hyper_client_cache_core::key::Matching;
+    use hyper_client_cache_core::policy::{CacheControl, Mode, Settings, UrlRule};
+    use hyper_client_cache_core::session::{RedirectPolicy, RequestBuilder};
+    let origin = Origin::scripted().await;
+    origin.on("/", Answer::ok("x").etag("\"1\""));
+    let clock = ManualClock::new();
+    let minute = Duration::from_secs(60);
+    let plain = builder(&clock).build().unwrap();
+    let optioned = builder(&clock)
+        .settings(Settings::default().partition("canary").secret(b"canary".to_vec()))
+        .rule(UrlRule::glob("*").stale_if_error(minute).matching(Matching::default().partition("canary")))
+        .cache_control(CacheControl::Ignore)
+        .expire_after(minute)
+        .stale_while_revalidate(minute)
+        .ttl_jitter(0.5)
+        .sort_query(true)
+        .ignored_params(["b", "canary"])
+        .match_headers(["x-canary"])
+        .secret_headers(["x-canary"])
+        .cache_status("canary")
+        .redirects(RedirectPolicy::same_origin())
+        .build()
+        .unwrap();
+    let with_options = |request: RequestBuilder, mode: Mode| {
+        let matching = Matching::default().key_fn("canary", |_| Some(b"canary".to_vec())).partition("canary");
+        let request = request.mode(mode).expire_after(minute).force_ttl(true).cache_control(CacheControl::Honor);
+        let request = request.stale_if_error(minute).stale_while_revalidate(true).matching(matching);
+        request.partition("canary").timeout(minute).redirects(RedirectPolicy::none())
+    };
+    let ask = |session: &CachedSession, method: &str| {
+        let request = session.request(method.parse().unwrap(), origin.url("/?b=1&a=2#canary"));
+        if method == "POST" { request.form(&[("b", "1"), ("a", "2")]) } else { request }
+    };
+    for mode in [Mode::Default, Mode::NoStore, Mode::Reload, Mode::NoCache, Mode::ForceCache, Mode::ReadOnly] {
+        for method in ["GET", "HEAD", "POST", "DELETE"] {
+            let before = origin.count();
+            // The plain one is never answered from the cache, so that there is something to compare with.
+            ask(&plain, method).mode(Mode::NoStore).send().await.unwrap();
+            optioned.cache().clear().await.unwrap();
+            with_options(ask(&optioned, method), mode).send().await.unwrap();
+            let seen = origin.requests();
+            let (one, other) = (&seen[before], &seen[before + 1]);
+            assert_eq!(one.headers, other.headers, "{method} {mode:?}");
+            assert_eq!((&one.method, &one.target, &one.body), (&other.method, &other.target, &other.body));
+            assert!(!format!("{other:?}").contains("canary"), "{other:?}");
+        }
+    }
 }
 
 /// Feature 23: what is beneath the cache sees misses only, be it a limit or anything else.

@@ -2,6 +2,7 @@
 
 mod basics;
 mod bodies;
+mod bombs;
 mod cancel;
 mod client;
 mod coalescing;
@@ -31,6 +32,7 @@ mod schedule;
 mod seen;
 mod service;
 mod settings;
+mod socks;
 mod stale;
 mod trust;
 mod vary;

@@ -119,13 +119,25 @@ async fn a_guard_cannot_stick() {
     });
     assert!(panicked.await.is_err());
     assert!(!session.is_disabled());
-    let dropped = session.clone();
-    let _ = tokio::time::timeout(seconds(0), async move {
+    // A future that is dropped in the middle takes its guard along, also one that is sending.
+    let origin = Origin::scripted().await;
+    let gate = Gate::new();
+    origin.on("/", Answer::ok("x").after(&gate));
+    let (dropped, url) = (session.clone(), origin.url("/"));
+    let sending = async move {
         let _guard = dropped.disabled();
-        std::future::pending::<()>().await;
-    })
-    .await;
+        dropped.get(&url).send().await
+    };
+    tokio::select! {
+        biased;
+        sent = sending => panic!("{sent:?}"),
+        () = async { gate.arrived(1).await; assert!(session.is_disabled()) } => {}
+    }
     assert!(!session.is_disabled());
+    gate.open();
+    for outcome in [Outcome::Miss, Outcome::Hit] {
+        assert_eq!(get(&session, &origin.url("/"), &[]).await.outcome(), outcome);
+    }
 }
 
 /// Seed line 27: a guard is about one session, not about others on the same cache, and not about those made later.
