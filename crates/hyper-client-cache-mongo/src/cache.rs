@@ -2,10 +2,14 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
-use hyper_client_cache_core::cache::Cache;
-use hyper_client_cache_core::storage::{Guard, GuardedStorage, Storage};
+use futures_core::stream::BoxStream;
+use futures_util::future::{Either, select};
+use hyper_client_cache_core::Result;
+use hyper_client_cache_core::cache::{Cache, GuardedCache, Record, Stored, codec};
+use hyper_client_cache_core::storage::{CacheKey, Entry, Guard, Storage, StorageStats};
 use mongodb::Database;
 use mongodb::bson::doc;
 
@@ -39,15 +43,12 @@ pub struct MongoCache(Arc<Inner>);
 
 struct Inner {
     name: String,
-    storages: Storages<MongoStorage>,
-    /// The same behind the guard, unless it was left out.
-    guarded: Option<(Guard, Storages<GuardedStorage<MongoStorage>>)>,
+    front: Front,
 }
 
-struct Storages<S> {
-    responses: S,
-    redirects: S,
-    bodies: S,
+enum Front {
+    Guarded(GuardedCache<Collections>),
+    Bare(Collections),
 }
 
 impl MongoCache {
@@ -58,7 +59,7 @@ impl MongoCache {
     ///
     /// # Errors
     /// As [`MongoConfig::open`].
-    pub async fn open(name: impl Into<String>) -> hyper_client_cache_core::Result<Self> {
+    pub async fn open(name: impl Into<String>) -> Result<Self> {
         Self::builder(name).open().await
     }
 
@@ -68,37 +69,30 @@ impl MongoCache {
     }
 
     pub(crate) fn new(config: &MongoConfig, database: Database, is_ours: bool) -> Self {
-        let shared = Arc::new(Shared::new(config, database, is_ours));
-        let storages = Storages {
-            responses: MongoStorage::new(shared.clone(), "responses"),
-            redirects: MongoStorage::new(shared.clone(), "redirects"),
-            bodies: MongoStorage::new(shared, "bodies"),
+        let collections = Collections::new(Arc::new(Shared::new(config, database, is_ours)));
+        let front = match &config.guard {
+            Some(guard) => Front::Guarded(GuardedCache::with_guard(collections, guard)),
+            None => Front::Bare(collections),
         };
-        let guarded = config.guard.clone().map(|guard| {
-            let behind = |storage: &MongoStorage| guard.storage(storage.clone());
-            let guarded = Storages {
-                responses: behind(&storages.responses),
-                redirects: behind(&storages.redirects),
-                bodies: behind(&storages.bodies),
-            };
-            (guard, guarded)
-        });
-        Self(Arc::new(Inner { name: config.name.clone(), storages, guarded }))
+        Self(Arc::new(Inner { name: config.name.clone(), front }))
     }
 
     /// The guard before the server; `None` where it was left out.
     #[must_use]
     pub fn guard(&self) -> Option<&Guard> {
-        self.0.guarded.as_ref().map(|(guard, _)| guard)
+        match &self.0.front {
+            Front::Guarded(guarded) => Some(guarded.guard()),
+            Front::Bare(_) => None,
+        }
     }
 
     pub(crate) fn storage(&self) -> MongoStorage {
-        self.0.storages.responses.clone()
+        self.collections().responses.clone()
     }
 
     /// Connects, checks that the collections are ours, and makes their indexes.
-    pub(crate) async fn prepare(&self) -> Result<(), MongoError> {
-        let Storages { responses, redirects, bodies } = &self.0.storages;
+    pub(crate) async fn prepare(&self) -> std::result::Result<(), MongoError> {
+        let Collections { responses, redirects, bodies } = self.collections();
         let database = responses.shared.database.clone();
         to_the_end(async move { database.run_command(doc! { "ping": 1 }).await }).await?;
         for storage in [responses, redirects, bodies] {
@@ -106,6 +100,20 @@ impl MongoCache {
             storage.ensure_index().await?;
         }
         Ok(())
+    }
+
+    fn collections(&self) -> &Collections {
+        match &self.0.front {
+            Front::Guarded(guarded) => guarded.inner(),
+            Front::Bare(collections) => collections,
+        }
+    }
+
+    fn cache(&self) -> &dyn Cache {
+        match &self.0.front {
+            Front::Guarded(guarded) => guarded,
+            Front::Bare(collections) => collections,
+        }
     }
 }
 
@@ -115,26 +123,121 @@ impl fmt::Debug for MongoCache {
     }
 }
 
+#[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl Cache for MongoCache {
     fn responses(&self) -> &dyn Storage {
-        match &self.0.guarded {
-            Some((_, guarded)) => &guarded.responses,
-            None => &self.0.storages.responses,
-        }
+        self.cache().responses()
     }
 
     fn redirects(&self) -> &dyn Storage {
-        match &self.0.guarded {
-            Some((_, guarded)) => &guarded.redirects,
-            None => &self.0.storages.redirects,
-        }
+        self.cache().redirects()
     }
 
     fn bodies(&self) -> Option<&dyn Storage> {
-        Some(match &self.0.guarded {
-            Some((_, guarded)) => &guarded.bodies,
-            None => &self.0.storages.bodies,
-        })
+        self.cache().bodies()
+    }
+
+    async fn get(&self, key: &CacheKey) -> Result<Option<Stored>> {
+        self.cache().get(key).await
+    }
+
+    async fn put(&self, key: &CacheKey, stored: Stored, replaced: Option<&Stored>) -> Result<()> {
+        self.cache().put(key, stored, replaced).await
+    }
+
+    async fn refresh(&self, key: &CacheKey, stored: Stored) -> Result<bool> {
+        self.cache().refresh(key, stored).await
+    }
+
+    async fn delete(&self, key: &CacheKey) -> Result<bool> {
+        self.cache().delete(key).await
+    }
+
+    async fn delete_many(&self, keys: &[CacheKey]) -> Result<u64> {
+        self.cache().delete_many(keys).await
+    }
+
+    async fn delete_parts(&self, record: &Record) -> Result<()> {
+        self.cache().delete_parts(record).await
+    }
+
+    async fn delete_expired(&self, now: SystemTime) -> Result<u64> {
+        self.cache().delete_expired(now).await
+    }
+
+    fn records(&self) -> BoxStream<'_, Result<(CacheKey, Stored)>> {
+        self.cache().records()
+    }
+
+    async fn clear(&self) -> Result<()> {
+        self.cache().clear().await
+    }
+
+    fn stats(&self) -> StorageStats {
+        self.cache().stats()
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.cache().close().await
+    }
+}
+
+/// The three collections, and the look-up, which may ask two of them.
+#[derive(Debug)]
+struct Collections {
+    responses: MongoStorage,
+    redirects: MongoStorage,
+    bodies: MongoStorage,
+}
+
+impl Collections {
+    fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            responses: MongoStorage::new(shared.clone(), "responses"),
+            redirects: MongoStorage::new(shared.clone(), "redirects"),
+            bodies: MongoStorage::new(shared, "bodies"),
+        }
+    }
+
+    fn response(&self, key: &CacheKey, read: Option<Entry>) -> Option<Stored> {
+        let found = read.and_then(codec::decode);
+        self.responses.expect(key, found.is_some());
+        found
+    }
+}
+
+#[async_trait]
+impl Cache for Collections {
+    fn responses(&self) -> &dyn Storage {
+        &self.responses
+    }
+
+    fn redirects(&self) -> &dyn Storage {
+        &self.redirects
+    }
+
+    fn bodies(&self) -> Option<&dyn Storage> {
+        Some(&self.bodies)
+    }
+
+    /// One round trip: where no response is expected, response and redirect are asked for at the same time.
+    async fn get(&self, key: &CacheKey) -> Result<Option<Stored>> {
+        if self.responses.is_expected(key) {
+            return match self.response(key, self.responses.read(key).await?) {
+                Some(stored) => Ok(Some(stored)),
+                None => Ok(self.redirects.read(key).await?.and_then(codec::decode)),
+            };
+        }
+        let (response, redirect) = match select(self.responses.read(key), self.redirects.read(key)).await {
+            Either::Left((response, redirect)) => (response?, Either::Left(redirect)),
+            Either::Right((redirect, response)) => (response.await?, Either::Right(redirect)),
+        };
+        // A response counts first, so nobody waits for the other answer where there is one.
+        match (self.response(key, response), redirect) {
+            (Some(stored), _) => Ok(Some(stored)),
+            (None, Either::Left(redirect)) => Ok(redirect.await?.and_then(codec::decode)),
+            (None, Either::Right(redirect)) => Ok(redirect?.and_then(codec::decode)),
+        }
     }
 }

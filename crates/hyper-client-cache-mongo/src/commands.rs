@@ -16,6 +16,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard, OwnedRwLockReadGuard, OwnedRwLockWrite
 
 use crate::document;
 use crate::error::MongoError;
+use crate::expected::hash;
 
 /// How many keys may be changed at once, roughly.
 const STRIPES: usize = 256;
@@ -61,9 +62,7 @@ impl Order {
     /// Waits for what changes `key`.
     pub(crate) async fn one(&self, key: &CacheKey) -> Turn {
         let any = self.any.clone().read_owned().await;
-        let hash =
-            key.as_bytes().iter().fold(0_usize, |hash, byte| hash.wrapping_mul(31).wrapping_add(usize::from(*byte)));
-        let stripe = self.stripes.iter().cycle().nth(hash % STRIPES).cloned().unwrap_or_default();
+        let stripe = self.stripes.get(hash(key) % STRIPES).cloned().unwrap_or_default();
         Turn::One(any, stripe.lock_owned().await)
     }
 

@@ -20,6 +20,7 @@ use crate::commands::{Order, in_turn, is_duplicate_key, to_the_end, update_many}
 use crate::config::MongoConfig;
 use crate::document::{self, BLOCK, Found, KEY, LEN, RETAIN_UNTIL, SUM, alive, dead, is_any_of, is_key};
 use crate::error::MongoError;
+use crate::expected::Expected;
 use crate::schema::{INDEX, Schema};
 
 /// How many keys or heads a listing reads at once.
@@ -60,6 +61,7 @@ pub(crate) struct Shared {
 struct Own {
     schema: Schema,
     order: Order,
+    expected: Expected,
     corrupt: AtomicU64,
 }
 
@@ -84,6 +86,16 @@ impl MongoStorage {
     /// Makes the index on the deadline, where that was not done yet.
     pub(crate) async fn ensure_index(&self) -> Result<(), MongoError> {
         self.own.schema.ensure(&self.collection).await
+    }
+
+    /// Whether a response is expected under `key`: of the storage of responses only.
+    pub(crate) fn is_expected(&self, key: &CacheKey) -> bool {
+        self.own.expected.is(key)
+    }
+
+    /// Notes whether one was found.
+    pub(crate) fn expect(&self, key: &CacheKey, found: bool) {
+        self.own.expected.set(key, found);
     }
 
     /// Looks at one document: a collection that another program fills is not ours to write to.
@@ -212,7 +224,9 @@ impl Storage for MongoStorage {
             }
         };
         let turn = self.own.order.one(key).await;
-        Ok(in_turn(turn, write).await?)
+        in_turn(turn, write).await?;
+        self.expect(key, true);
+        Ok(())
     }
 
     async fn delete(&self, key: &CacheKey) -> Result<bool> {
@@ -222,6 +236,7 @@ impl Storage for MongoStorage {
         let projection = doc! { RETAIN_UNTIL: 1 };
         let delete = async move { collection.find_one_and_delete(filter).projection(projection).await };
         let turn = self.own.order.one(key).await;
+        self.expect(key, false);
         let deleted = in_turn(turn, delete).await?;
         Ok(deleted.is_some_and(|document| !document::is_dead(&document, self.now())))
     }

@@ -1,6 +1,5 @@
 //! A server that is gone, hangs, refuses or comes back: the request goes on, and so does caching afterwards.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use hyper_client_cache_core::CachedSession;
@@ -10,14 +9,7 @@ use hyper_client_cache_mongo::MongoCache;
 use hyper_client_cache_testkit::origin::{Answer, Origin};
 use hyper_client_cache_testkit::proxy::{Fault, Proxy};
 
-use crate::support::{Databases, url};
-
-/// The server's address without what stands around it.
-fn address() -> SocketAddr {
-    let url = url();
-    let host = url.trim_start_matches("mongodb://").split(['/', '?']).next().unwrap().to_owned();
-    host.parse().expect("the tests' server is named by address and port")
-}
+use crate::support::{Databases, address};
 
 /// A session whose cache is behind a proxy that the test makes fail.
 struct Case {
@@ -135,6 +127,6 @@ async fn refused_credentials_are_an_error_of_connect_and_later_a_miss() {
         let response = session.get(origin.url("/")).send().await.unwrap();
         assert_eq!(response.text().await.unwrap(), "hello");
     }
-    let counted = cache.responses().stats().guard;
+    let counted = cache.stats().guard;
     assert!(counted.failed + counted.timed_out > 0, "{counted:?}");
 }

@@ -1,6 +1,7 @@
 //! Databases of a test's own, and what the driver says about commands.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use hyper_client_cache_core::storage::CacheKey;
@@ -15,6 +16,13 @@ pub(crate) fn url() -> String {
     std::env::var("HCC_MONGO_URL").unwrap_or_else(|_| {
         panic!("HCC_MONGO_URL is not set: run `cargo xtask test`, or export what `cargo xtask services up` prints")
     })
+}
+
+/// The server's address without what stands around it.
+pub(crate) fn address() -> SocketAddr {
+    let url = url();
+    let host = url.trim_start_matches("mongodb://").split(['/', '?']).next().unwrap().to_owned();
+    host.parse().expect("the tests' server is named by address and port")
 }
 
 pub(crate) fn key(number: u32) -> CacheKey {
@@ -91,6 +99,11 @@ impl Commands {
     /// The commands since the last call, by name.
     pub(crate) fn take(&self) -> BTreeMap<String, u64> {
         std::mem::take(&mut self.0.lock().unwrap().commands)
+    }
+
+    /// How many commands of this name there were since the last [`take`](Self::take).
+    pub(crate) fn seen(&self, name: &str) -> u64 {
+        self.0.lock().unwrap().commands.get(name).copied().unwrap_or_default()
     }
 
     /// How many documents were found so far.
