@@ -14,6 +14,7 @@ use super::Stored;
 use super::record::{
     BodyPlace, Freshness, Group, LifetimeSource, Record, ResponseRecord, Selecting, Variant, Variants,
 };
+use super::search::{SearchRule, SearchVariance};
 use crate::clock::{from_millis, to_millis};
 use crate::error::{Error, ErrorKind, Result};
 use crate::storage::{CacheKey, Entry};
@@ -62,6 +63,8 @@ enum WireRecord<'a> {
     Variants(WireVariants<'a>),
     #[serde(rename = "g", borrow)]
     Group(WireGroup<'a>),
+    #[serde(rename = "s", borrow)]
+    Search(WireSearch<'a>),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -132,6 +135,16 @@ struct WireGroup<'a> {
     members: Vec<&'a str>,
 }
 
+#[derive(Serialize, Deserialize)]
+struct WireSearch<'a> {
+    key: &'a str,
+    id: &'a str,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    flags: u8,
+    #[serde(default, skip_serializing_if = "Vec::is_empty", borrow)]
+    names: Vec<&'a str>,
+}
+
 #[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
 fn is_zero(flags: &u8) -> bool {
     *flags == 0
@@ -140,6 +153,9 @@ fn is_zero(flags: &u8) -> bool {
 const NO_CACHE: u8 = 1;
 const MUST_REVALIDATE: u8 = 2;
 const IMMUTABLE: u8 = 4;
+
+const ANY_ORDER: u8 = 1;
+const ALL_BUT: u8 = 2;
 
 const fn flag(set: bool, flag: u8) -> u8 {
     if set { flag } else { 0 }
@@ -165,6 +181,12 @@ impl<'a> From<&'a Record> for WireRecord<'a> {
             Record::Group(group) => Self::Group(WireGroup {
                 key: group.key.as_str(),
                 members: group.members.iter().map(CacheKey::as_str).collect(),
+            }),
+            Record::Search(rule) => Self::Search(WireSearch {
+                key: rule.key.as_str(),
+                id: &rule.id,
+                flags: flag(rule.variance.any_order, ANY_ORDER) | flag(rule.variance.all_but, ALL_BUT),
+                names: rule.variance.names.iter().map(String::as_str).collect(),
             }),
         }
     }
@@ -233,6 +255,11 @@ impl WireRecord<'_> {
                 key: CacheKey::new(wire.key).ok()?,
                 members: wire.members.into_iter().map(|key| CacheKey::new(key).ok()).collect::<Option<_>>()?,
             }),
+            Self::Search(wire) => {
+                let (any_order, all_but) = (wire.flags & ANY_ORDER != 0, wire.flags & ALL_BUT != 0);
+                let variance = SearchVariance::new(any_order, all_but, wire.names);
+                Record::Search(SearchRule::new(CacheKey::new(wire.key).ok()?, wire.id, variance))
+            }
         })
     }
 }
@@ -386,7 +413,8 @@ mod tests {
         variants.variants.push(Variant::new(key, vec![Selecting::new("accept", vec![])]));
         let mut group = Group::new(key);
         group.members.push(key);
-        for record in [sample(), Record::Variants(variants), Record::Group(group)] {
+        let rule = SearchRule::new(key, "7", SearchVariance::new(true, false, ["b", "a"]));
+        for record in [sample(), Record::Variants(variants), Record::Group(group), Record::Search(rule)] {
             assert_eq!(*through_bytes(record.clone()).unwrap().record, record);
         }
     }

@@ -13,6 +13,7 @@ pub mod ledger;
 mod memory;
 pub mod parts;
 pub mod record;
+mod search;
 mod stats;
 mod storage_cache;
 
@@ -31,6 +32,7 @@ pub use self::memory::{MemoryCache, MemoryCacheBuilder};
 pub use self::record::{
     BodyPlace, Freshness, Group, LifetimeSource, Record, ResponseRecord, Selecting, Variant, Variants,
 };
+pub use self::search::{SearchRule, SearchVariance};
 pub use self::stats::CacheStats;
 pub use self::storage_cache::StorageCache;
 use crate::error::Result;

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 
+use super::search::SearchRule;
 use crate::storage::CacheKey;
 
 /// The head of an entry.
@@ -19,6 +20,8 @@ pub enum Record {
     Variants(Variants),
     /// Which other keys hold something for a URI: other partitions, requests with a body.
     Group(Group),
+    /// Which parameters an origin has said do not matter for the URLs with one path.
+    Search(SearchRule),
 }
 
 impl Record {
@@ -29,6 +32,7 @@ impl Record {
             Self::Response(response) => &response.key,
             Self::Variants(variants) => &variants.key,
             Self::Group(group) => &group.key,
+            Self::Search(rule) => &rule.key,
         }
     }
 

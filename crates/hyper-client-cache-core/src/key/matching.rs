@@ -76,6 +76,7 @@ pub(super) struct Options {
     pub(super) separate_credentials: Option<bool>,
     pub(super) max_keyed_body: Option<u64>,
     pub(super) method_override: Option<bool>,
+    pub(super) no_vary_search: Option<bool>,
     pub(super) key_fn: Option<KeyFn>,
     pub(super) partition: Option<String>,
     pub(super) transport: Option<String>,
@@ -181,6 +182,18 @@ impl Matching {
         self.change(|options| options.method_override = Some(on))
     }
 
+    /// Whether an origin is believed that says in `No-Vary-Search` which parameters of a query do not matter
+    /// (draft-ietf-httpbis-no-vary-search): a response with it answers URLs that differ in nothing else. A secret
+    /// parameter counts all the same, and so does a query with a `;` in it as a whole. Default: `false`.
+    ///
+    /// It is about GET and HEAD, and not where a [`key_fn`](Self::key_fn) decides. What is stored under its own URL is
+    /// found as without this; only where nothing is does it cost up to three reads more. It is no part of a key: entries
+    /// are the same with and without.
+    #[must_use]
+    pub fn no_vary_search(self, on: bool) -> Self {
+        self.change(|options| options.no_vary_search = Some(on))
+    }
+
     /// Makes keys in the place of URL, headers and body. What `function` returns is hashed, together with the method and
     /// the partition, so that callers are kept apart all the same; `None` is the key that the request has by itself.
     ///
@@ -241,6 +254,7 @@ impl Matching {
             separate_credentials: ours.separate_credentials.or(theirs.separate_credentials),
             max_keyed_body: ours.max_keyed_body.or(theirs.max_keyed_body),
             method_override: ours.method_override.or(theirs.method_override),
+            no_vary_search: ours.no_vary_search.or(theirs.no_vary_search),
             key_fn: first(&ours.key_fn, &theirs.key_fn),
             partition: first(&ours.partition, &theirs.partition),
             transport: first(&ours.transport, &theirs.transport),
@@ -286,7 +300,13 @@ impl Matching {
         self.0.method_override.unwrap_or(false)
     }
 
-    /// The same, where it is set at all.
+    /// Whether [`no_vary_search`](Self::no_vary_search) is on.
+    #[must_use]
+    pub fn believes_no_vary_search(&self) -> bool {
+        self.0.no_vary_search.unwrap_or(false)
+    }
+
+    /// Whether fields that override the method are believed, where that is set at all.
     #[must_use]
     pub(crate) fn method_override_option(&self) -> Option<bool> {
         self.0.method_override
@@ -345,13 +365,13 @@ impl Options {
     fn is_unset(&self) -> bool {
         let Self { sort_query, ignored_params, ignored_headers, match_headers, secret_params, secret_headers, .. } =
             self;
-        let Self { separate_credentials, max_keyed_body, method_override, .. } = self;
+        let Self { separate_credentials, max_keyed_body, method_override, no_vary_search, .. } = self;
         let Self { key_fn, partition, transport, .. } = self;
         sort_query.is_none()
             && [ignored_params, ignored_headers, match_headers, secret_params, secret_headers]
                 .iter()
                 .all(|names| names.is_none())
-            && [separate_credentials, method_override].iter().all(|option| option.is_none())
+            && [separate_credentials, method_override, no_vary_search].iter().all(|option| option.is_none())
             && max_keyed_body.is_none()
             && key_fn.is_none()
             && partition.is_none()
@@ -360,7 +380,8 @@ impl Options {
 
     /// A hash of the options by which requests are merged or told apart; `None` where those are as by default.
     ///
-    /// Left out is what is in a key anyway or changes only what is shown: partition, secrets, limits.
+    /// Left out is what is in a key anyway or changes only what is shown (partition, secrets, limits), and
+    /// `no_vary_search`, with which entries are the same as without.
     fn fingerprint(&self) -> Option<[u8; 32]> {
         let on = |option: Option<bool>| option.unwrap_or(false);
         let lists = [&self.ignored_params, &self.ignored_headers, &self.match_headers];
@@ -413,6 +434,7 @@ impl PartialEq for Matching {
                 && names(&a.secret_params) == names(&b.secret_params)
                 && names(&a.secret_headers) == names(&b.secret_headers)
                 && a.max_keyed_body == b.max_keyed_body
+                && a.no_vary_search == b.no_vary_search
                 && a.partition == b.partition)
     }
 }
@@ -433,6 +455,7 @@ impl fmt::Debug for Matching {
             .field("separate_credentials", &options.separate_credentials)
             .field("max_keyed_body", &options.max_keyed_body)
             .field("method_override", &options.method_override)
+            .field("no_vary_search", &options.no_vary_search)
             .field("key_fn", &options.key_fn.as_ref().map(|key_fn| &key_fn.name))
             .field("partition", &options.partition)
             .field("transport", &options.transport)
@@ -470,6 +493,7 @@ mod tests {
             default().partition("x"),
             default().max_keyed_body(1),
             default().separate_credentials(true),
+            default().no_vary_search(true),
         ] {
             assert_eq!(of(same), None);
         }

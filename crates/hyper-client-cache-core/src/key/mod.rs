@@ -8,6 +8,7 @@
 //! - [`Keyer::identify`]: all that counts of a request. What a lookup reads first.
 //! - [`variant`]: a primary key and the header fields that `Vary` names.
 //! - [`Keyer::group`]: a URL alone. Lists the primary keys that cannot be computed from the URL, for invalidation.
+//! - [`Keyer::listed_by`]: what answers several URLs, because their origin says so ([`search_variance`]).
 //! - [`primary`], [`group`] and [`shown_url`] are those of a request without anything but a URL, by the default.
 //!
 //! Credentials, secret parameters and bodies enter as keyed hashes, and never in clear.
@@ -40,6 +41,8 @@ pub(crate) mod accept;
 
 mod fields;
 
+mod search;
+
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -48,6 +51,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 use self::fields::{Fields, port, user_information};
 pub use self::matching::Matching;
 pub use self::names::NamePattern;
+pub use self::search::search_variance;
 use crate::cache::Selecting;
 use crate::storage::CacheKey;
 

@@ -16,17 +16,22 @@ pub(super) const REDACTED: &str = "REDACTED";
 const MAX_DECODINGS: usize = 3;
 
 /// The parameters of `text` as they count in a key: without the ignored ones, and with `sort` ordered by name.
+pub(super) fn counted<'a>(text: &'a str, sort: bool, ignored: &Names) -> Cow<'a, str> {
+    if !sort && ignored.is_empty() {
+        return Cow::Borrowed(text);
+    }
+    counted_by(text, sort, |name| ignored.contains(name))
+}
+
+/// The parameters of `text` but for those with a name, as it is decoded, of which `ignores` holds.
 ///
 /// Parameters of one name keep their order, for an origin can see that; a name is compared decoded and without regard
 /// to case, so that those keep it too which only some origins take for one. Where there is a `;`, which some take for
 /// a separator, nothing is sorted (case 37). Nothing is allocated where nothing changes.
-pub(super) fn counted<'a>(text: &'a str, sort: bool, ignored: &Names) -> Cow<'a, str> {
+pub(super) fn counted_by<'a>(text: &'a str, sort: bool, ignores: impl Fn(&str) -> bool) -> Cow<'a, str> {
     let sort = sort && !text.contains(';');
-    if !sort && ignored.is_empty() {
-        return Cow::Borrowed(text);
-    }
     let pieces = || text.split('&');
-    let counts = |piece: &&str| !((sort && piece.is_empty()) || is_ignored(piece, ignored));
+    let counts = |piece: &&str| !((sort && piece.is_empty()) || ignores(&decoded(name_of(piece))));
     let in_order = !sort || pieces().is_sorted_by(|a, b| by_name(a, b).is_le());
     if in_order && pieces().all(|piece| counts(&piece)) {
         return Cow::Borrowed(text);
@@ -66,12 +71,14 @@ pub(super) fn has_hidden(text: &str, hides: impl Fn(&str) -> bool) -> bool {
 /// Whether `hides` holds of a name, however often its characters are escaped.
 fn is_hidden(piece: &str, hides: &impl Fn(&str) -> bool) -> bool {
     let Some((name, value)) = piece.split_once('=') else { return false };
-    if value.trim_end_matches(['&', ';']).is_empty() {
-        return false;
-    }
+    !value.trim_end_matches(['&', ';']).is_empty() && is_name(name, hides)
+}
+
+/// Whether `is` holds of a name, however often its characters are escaped.
+pub(super) fn is_name(name: &str, is: &impl Fn(&str) -> bool) -> bool {
     let mut name = Cow::Borrowed(name);
     for _ in 0..MAX_DECODINGS {
-        if hides(&name) {
+        if is(&name) {
             return true;
         }
         match decoded(&name) {
@@ -79,11 +86,7 @@ fn is_hidden(piece: &str, hides: &impl Fn(&str) -> bool) -> bool {
             Cow::Borrowed(_) => return false,
         }
     }
-    hides(&name)
-}
-
-fn is_ignored(piece: &str, ignored: &Names) -> bool {
-    !ignored.is_empty() && ignored.contains(&decoded(name_of(piece)))
+    is(&name)
 }
 
 fn name_of(piece: &str) -> &str {
@@ -91,7 +94,7 @@ fn name_of(piece: &str) -> &str {
 }
 
 /// A name as a form's decoder reads it; borrowed where that is as it is written.
-fn decoded(name: &str) -> Cow<'_, str> {
+pub(super) fn decoded(name: &str) -> Cow<'_, str> {
     if !name.contains(['%', '+']) {
         return Cow::Borrowed(name);
     }
@@ -176,7 +179,7 @@ mod tests {
         let mut model = std::collections::BTreeMap::new();
         for piece in text.split('&').filter(|piece| !piece.is_empty()) {
             let name = decoded(name_of(piece)).to_ascii_lowercase();
-            if !is_ignored(piece, ignored) {
+            if !ignored.contains(&decoded(name_of(piece))) {
                 model.entry(name).or_insert_with(Vec::new).push(piece.to_owned());
             }
         }

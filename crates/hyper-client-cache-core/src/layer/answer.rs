@@ -14,6 +14,7 @@ use super::deposit::Deposit;
 use super::exchange::{Ticket, land};
 use super::flight::{Answer, Leader, Verdict};
 use super::invalidate::groups;
+use super::search::{Listing, variance_of};
 use super::stream::Shared;
 use crate::cache::ledger::{Generation, Replaced};
 use crate::cache::{ResponseRecord, Variant, Variants};
@@ -30,6 +31,8 @@ pub(super) struct Admitted {
     pub(super) waits: bool,
     /// The body, where that is known to be empty.
     pub(super) body: Option<Bytes>,
+    /// How it is to be found by other URLs, if it answers any.
+    listing: Option<Box<Listing>>,
 }
 
 impl Engine {
@@ -53,6 +56,7 @@ impl Engine {
         response: &Response<Upstream>,
         ticket: &Ticket,
         terms: Terms,
+        listing: Option<Box<Listing>>,
     ) -> Result<Admitted, Reason> {
         let settings = &ticket.settings;
         let (primary, keyer) = (ticket.identity.primary, settings.keyer(&ticket.matching));
@@ -65,13 +69,15 @@ impl Engine {
         record.selecting = selecting;
         self.change_record(&mut record, settings)?;
         keyer.redact(&mut record.headers);
+        // Whoever takes the field out of what is stored does not want it to count.
+        let listing = listing.filter(|listing| variance_of(&record).as_ref() == Some(listing.variance()));
         // What a filter can be shown of the body by now; one that wants more decides when all of it is there.
         let body = response.body().is_end_stream().then(Bytes::new);
         let announced = announced(&parts.method, response.status(), response.headers());
         let is_long = announced.is_some_and(|len| len > self.inline_limit);
         let filter = settings.filter_write.clone();
         let waits = filter.as_ref().is_some_and(|filter| filter.wants_body() && body.is_none() && !is_long);
-        Ok(Admitted { record, retain_until: terms.retain_until, filter, waits, body })
+        Ok(Admitted { record, retain_until: terms.retain_until, filter, waits, body, listing })
     }
 
     /// Lets the user change what is stored.
@@ -119,10 +125,16 @@ impl Engine {
         let (head, body) = response.into_parts();
         let Ticket { settings, matching, identity, found, .. } = ticket;
         let (primary, keyer) = (identity.primary, settings.keyer(&matching));
-        let Admitted { record, retain_until, filter, waits, .. } = admitted;
+        let Admitted { record, retain_until, filter, waits, listing, .. } = admitted;
         let key = record.key;
+        let is_elsewhere = found.elsewhere().is_some();
+        if let (true, Some(outdated)) = (is_elsewhere, &found.selected) {
+            // This one answers its URL too, and is stored under its own.
+            self.ledger.forget(*outdated.record.key());
+        }
         let index = (key != primary).then(|| {
-            let mut index = found.variants().cloned().unwrap_or_else(|| Variants::new(primary, record.url.clone()));
+            let known = found.variants().filter(|_| !is_elsewhere);
+            let mut index = known.cloned().unwrap_or_else(|| Variants::new(primary, record.url.clone()));
             index.variants.retain(|variant| variant.key != key);
             let mut variant = Variant::new(key, record.selecting.clone());
             variant.retain_until = retain_until;
@@ -134,7 +146,7 @@ impl Engine {
             key,
             record: record.clone(),
             retain_until,
-            replaced: match key == primary && found.asked {
+            replaced: match key == primary && found.asked && !is_elsewhere {
                 true => Replaced::Known(found.at_primary, found.changes),
                 // Looked up when it is replaced: nobody waits for that.
                 false => Replaced::Unknown,
@@ -143,6 +155,7 @@ impl Engine {
             index,
             max_variants: settings.max_variants,
             groups: identity.is_listed.then(|| (groups(&parts.uri, &keyer), primary)),
+            listing: listing.map(|listing| (listing, primary)),
             max_body_len: settings.max_body_len,
             now,
             filter: filter.filter(|_| waits),

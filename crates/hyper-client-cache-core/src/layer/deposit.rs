@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
+use super::search::Listing;
 use crate::cache::ledger::{Generation, Ledger, Replaced};
 use crate::cache::{BodyPlace, Group, Record, ResponseRecord, Stored, Variants};
 use crate::policy::ResponseFilter;
@@ -29,6 +30,8 @@ pub(super) struct Deposit {
     pub(super) max_variants: usize,
     /// The groups to register the primary key in, if that cannot be computed from the URL.
     pub(super) groups: Option<(Vec<CacheKey>, CacheKey)>,
+    /// The same for the lists by which other URLs find it, if it answers any.
+    pub(super) listing: Option<(Box<Listing>, CacheKey)>,
     pub(super) max_body_len: Option<u64>,
     pub(super) now: SystemTime,
     /// Decides once the body is complete, because it wants to see that.
@@ -90,13 +93,20 @@ impl Deposit {
             let stored = Stored::new(Record::Variants(index.clone()), Bytes::new(), None);
             ledger.store(index.key, stored, Replaced::Unknown, max_variants, generation);
         }
-        if let Some((groups, member)) = self.groups {
+        let register = |groups: Vec<CacheKey>, member: CacheKey, generation: Generation| {
             for group in groups {
                 let mut record = Group::new(group);
                 record.members.push(member);
                 let stored = Stored::new(Record::Group(record), Bytes::new(), None);
                 ledger.store(group, stored, Replaced::Unknown, max_variants, generation);
             }
+        };
+        if let Some((groups, member)) = self.groups {
+            register(groups, member, generation);
+        }
+        if let Some((listing, member)) = self.listing {
+            listing.store_rule(&ledger, retain_until, self.now);
+            register(listing.groups, member, listing.generation);
         }
         true
     }

@@ -188,6 +188,10 @@ where
     let (parts, body) = request.into_parts();
     let mut body = Some(body);
     let again = || replay.as_ref().map_or_else(B::default, ReplayBody::body);
+    let by_rule = match ticket.matching.believes_no_vary_search() {
+        true => Box::pin(engine.watch_rule(&parts.uri, &mut ticket)).await,
+        false => None,
+    };
     loop {
         let mut outgoing = Request::from_parts(parts.clone(), body.take().unwrap_or_else(again));
         let stale = ticket.found.selected.as_ref().and_then(|stored| stored.record.as_response());
@@ -224,6 +228,8 @@ where
                 return Err(error);
             };
             let keyer = ticket.settings.keyer(&ticket.matching);
+            // What was found by a rule goes by the invalidations of its whole path.
+            let generation = by_rule.filter(|_| ticket.found.elsewhere().is_some()).unwrap_or(generation);
             match engine.refreshed(stored, &exchange, &ticket.found, generation, &keyer) {
                 Ok(stored) => {
                     land(leader, Verdict::Stored(stored.clone()));
@@ -253,7 +259,7 @@ where
         }
         if parts.method == Method::HEAD && response.status() == StatusCode::OK {
             let body = replay.as_ref().map(|replay| &replay.bytes()[..]);
-            engine.compare_with_get(&parts, body, &ticket, response.headers()).await;
+            Box::pin(engine.compare_with_get(&parts, body, &ticket, response.headers())).await;
         }
         generation = engine.invalidate_others(&exchange, &ticket, group, generation).await?;
         let terms = match policy::admit(&exchange) {
@@ -262,7 +268,18 @@ where
             Admission::Store(terms) => engine.fits(&parts.method, &response, &ticket.settings).map(|()| terms),
             Admission::Refuse(reason) => Err(reason),
         };
-        let mut admitted = terms.and_then(|terms| engine.record(&parts, &response, &ticket, *terms));
+        let mut admitted = match terms {
+            Ok(terms) => {
+                let mut keyed = KeyRequest::new(&parts.method, &parts.uri, &parts.headers);
+                keyed.body = replay.as_ref().map(|replay| &replay.bytes()[..]);
+                let listing = match by_rule {
+                    Some(generation) => Box::pin(engine.listing(&keyed, response.headers(), &ticket, generation)).await,
+                    None => None,
+                };
+                engine.record(&parts, &response, &ticket, *terms, listing)
+            }
+            Err(reason) => Err(reason),
+        };
         if let Ok(Admitted { record, filter: Some(filter), waits: false, body, .. }) = &admitted
             && let Err(reason) = Box::pin(engine.filtered(filter, record, body.as_ref())).await
         {
@@ -333,9 +350,13 @@ impl Engine {
             Merge::Refreshed { mut record, retain_until, .. } => {
                 self.change_record(&mut record, exchange.settings)?;
                 keyer.redact(&mut record.headers);
+                let still_answers = found.still_answers(&record);
                 let fresh = Stored::new(Record::Response(record), stored.body.clone(), retain_until);
-                if exchange.lookup.write {
-                    self.store_head(found, fresh.clone(), exchange.settings, generation);
+                match exchange.lookup.write {
+                    true if still_answers => self.store_head(found, fresh.clone(), exchange.settings, generation),
+                    // It was confirmed for this URL, and says of another by now that it does not answer it.
+                    true => self.ledger.forget(*fresh.record.key()),
+                    false => {}
                 }
                 Ok(fresh)
             }
@@ -382,15 +403,18 @@ impl Engine {
         let mut get = KeyRequest::new(&Method::GET, &parts.uri, &parts.headers);
         get.body = body;
         let Some(Identity { primary, .. }) = keyer.identify_in(&get, ticket.identity.partition) else { return };
-        let Ok(Some(stored)) = self.read(&primary, Care::Remove).await else { return };
-        let candidates = match &*stored.record {
-            Record::Variants(index) => {
+        let mut candidates = Vec::new();
+        let listed = self.listed(&get, ticket.identity.partition.as_ref(), &keyer).await;
+        for primary in std::iter::once(primary).chain(listed) {
+            let Ok(Some(stored)) = self.read(&primary, Care::Remove).await else { continue };
+            if let Record::Variants(index) = &*stored.record {
                 let is_selected = |selecting: &[Selecting]| selects(selecting, &parts.headers, &keyer);
                 let selected = index.variants.iter().filter(|variant| is_selected(&variant.selecting));
-                selected.map(|variant| variant.key).collect()
+                candidates.extend(selected.map(|variant| variant.key));
+            } else {
+                candidates.push(primary);
             }
-            _ => vec![primary],
-        };
+        }
         for key in candidates {
             let stored = self.read(&key, Care::Remove).await.ok().flatten();
             let record = stored.as_ref().and_then(|stored| stored.record.as_response());

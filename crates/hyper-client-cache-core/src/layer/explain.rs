@@ -32,6 +32,8 @@ pub struct Explanation {
     pub reason: Reason,
     /// The key that would be looked up; `None` where the cache would be passed by.
     pub key: Option<CacheKey>,
+    /// Whether what is stored is a response to another URL, which says in `No-Vary-Search` that it answers this one too.
+    pub by_no_vary_search: bool,
     /// Whether the request has a partition of its own, by its credentials or by a setting.
     pub partitioned: bool,
     /// What the request selects of what is stored, whether or not it may be served.
@@ -56,6 +58,7 @@ impl Explanation {
             outcome,
             reason,
             key: None,
+            by_no_vary_search: false,
             partitioned: false,
             stored: None,
             variants: 0,
@@ -83,6 +86,9 @@ impl fmt::Display for Explanation {
         write!(f, "{}: the request {what} ({})", self.outcome.as_str(), self.reason)?;
         if let Some(key) = self.key {
             write!(f, "\nkey {key}")?;
+            if self.by_no_vary_search {
+                f.write_str(", of another URL")?;
+            }
             if self.partitioned {
                 f.write_str(", in a partition of its own")?;
             }
@@ -146,7 +152,8 @@ impl Engine {
         let cookies = request.extensions().get();
         async move {
             let (settings, matching) = (&*settings, &matching);
-            let asked = Asked { method, uri, headers, body, settings, matching, only_told: true, cookies };
+            let only_told = true;
+            let asked = Asked { method, uri, headers, body, settings, matching, only_told, cookies, by: None };
             match planned {
                 Ok((lookup, identity)) => self.told(asked, self.route(asked, lookup, identity).await),
                 Err(Past { reason, offline: true, .. }) => Explanation::new(Outcome::Offline, reason),
@@ -162,7 +169,8 @@ impl Engine {
         let now = self.clock.now();
         let shown = |stored: &Stored| CachedResponse::new(stored.clone(), true, now);
         let known = Explanation {
-            key: Some(identity.primary),
+            key: Some(*found.elsewhere().unwrap_or(&identity.primary)),
+            by_no_vary_search: found.elsewhere().is_some(),
             partitioned: identity.partition.is_some(),
             variants: found.variants().map_or(0, |index| index.variants.len()),
             stored: found.selected.as_ref().and_then(shown),

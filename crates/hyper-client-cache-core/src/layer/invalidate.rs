@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::Engine;
 use super::lookup::Care;
+use super::search::Later;
 use crate::cache::Record;
 use crate::error::{Error, ErrorKind};
 use crate::key::{Keyer, Partition};
@@ -43,8 +44,17 @@ impl Engine {
         let groups: Vec<_> = targets.iter().flat_map(|target| groups(target, keyer)).collect();
         // First, so that nothing that is on its way is stored behind our back (case 56).
         groups.iter().for_each(|group| self.ledger.invalidate(group));
-        let (engine, busy) = (self.clone(), self.ledger.busy());
+        targets.iter().for_each(|target| self.ledger.invalidate(&keyer.search_rule(target)));
+        let (engine, busy, later) = (self.clone(), self.ledger.busy(), Later::new(keyer));
         let all = async move {
+            let (mut keys, mut groups) = (keys, groups);
+            for found in join_all(targets.iter().map(|target| engine.groups_of(target, &later))).await {
+                match found {
+                    Ok(by_rule) => groups.extend(by_rule),
+                    // Without the rule nothing is found by it, whatever is listed.
+                    Err(rule) => keys.push(rule),
+                }
+            }
             let result = engine.remove(keys, groups, removed).await;
             drop(busy);
             result

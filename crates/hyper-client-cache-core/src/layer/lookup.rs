@@ -3,9 +3,10 @@
 use http::{HeaderMap, Method, Request, Uri};
 use http_body::Body;
 
+use super::search::{ByRule, variance_of};
 use super::separate::CallersCookies;
 use super::{Engine, replay};
-use crate::cache::{BodyPlace, Record, Selecting, Stored, Variants};
+use crate::cache::{BodyPlace, Record, ResponseRecord, SearchVariance, Selecting, Stored, Variants};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{KeyRequest, Keyer, Matching, Separation};
 use crate::policy::{self, Judgement, Lookup, Reason, ResponseFilter, Settings};
@@ -26,6 +27,8 @@ pub(super) struct Asked<'a> {
     pub(super) only_told: bool,
     /// The caller's own `Cookie` lines, where the request has others too.
     pub(super) cookies: Option<&'a CallersCookies>,
+    /// What a response must say about its query to answer the request with another; `None` where it must be the same.
+    pub(super) by: Option<&'a SearchVariance>,
 }
 
 impl<'a> Asked<'a> {
@@ -37,26 +40,43 @@ impl<'a> Asked<'a> {
         let (method, uri, headers) = (request.method(), request.uri(), request.headers());
         let body = replay::of(request).map(|replay| &replay.bytes()[..]);
         let cookies = request.extensions().get();
-        Self { method, uri, headers, body, settings, matching, only_told: false, cookies }
+        Self { method, uri, headers, body, settings, matching, only_told: false, cookies, by: None }
     }
 
     pub(super) fn keyer(&self) -> Keyer<'_> {
         with_cookies(self.settings.keyer(self.matching), self.cookies)
     }
 
-    /// The primary key of a request like one that has a key already.
-    pub(super) fn primary(&self) -> Option<CacheKey> {
+    /// What of it counts for a key.
+    pub(super) fn keyed(&self) -> KeyRequest<'a> {
         let mut keyed = KeyRequest::new(self.method, self.uri, self.headers);
         keyed.body = self.body;
-        self.keyer().identify(&keyed).map(|identity| identity.primary)
+        keyed
+    }
+
+    /// The primary key of a request like one that has a key already.
+    pub(super) fn primary(&self) -> Option<CacheKey> {
+        self.keyer().identify(&self.keyed()).map(|identity| identity.primary)
     }
 
     /// What is removed where the request may write, and counted unless it is not sent.
-    const fn care(&self, lookup: &Lookup) -> Care {
+    pub(super) const fn care(&self, lookup: &Lookup) -> Care {
         match (self.only_told, lookup.write) {
             (true, _) => Care::Nothing,
             (false, true) => Care::Remove,
             (false, false) => Care::Count,
+        }
+    }
+
+    /// Whether a stored response is about the URL of the request: about the same, or about one that differs in nothing
+    /// that matters, as the response says.
+    fn is_about(&self, record: &ResponseRecord) -> bool {
+        match self.by {
+            None => self.keyer().is_shown_url(self.uri, &record.url),
+            Some(variance) => {
+                self.keyer().is_shown_url_by(self.uri, &record.url, variance)
+                    && variance_of(record).as_ref() == Some(variance)
+            }
         }
     }
 }
@@ -91,6 +111,8 @@ pub(super) struct Found {
     pub(super) changes: u64,
     /// The same for the key of what is selected.
     pub(super) selected_changes: u64,
+    /// What the rule of the path has led to, where there is one and it was asked for.
+    pub(super) by_rule: Option<Box<ByRule>>,
 }
 
 impl Found {
@@ -109,6 +131,7 @@ impl Found {
             asked: true,
             changes: 0,
             selected_changes: 0,
+            by_rule: None,
         }
     }
 
@@ -123,15 +146,25 @@ impl Found {
             _ => None,
         }
     }
+
+    /// Whether it is to be looked for what another URL's response has to say.
+    fn goes_on(&self, request: Asked<'_>) -> bool {
+        self.selected.is_none() && self.fault.is_none() && request.matching.believes_no_vary_search()
+    }
+
+    /// The primary key under which it was found, where that is not the request's own.
+    pub(super) fn elsewhere(&self) -> Option<&CacheKey> {
+        self.by_rule.as_ref()?.primary.as_ref()
+    }
 }
 
 impl Engine {
     /// Looks a request up. A store that fails is a miss.
     pub(super) async fn find(&self, request: Asked<'_>, primary: CacheKey, lookup: &Lookup) -> Found {
-        let changes = self.ledger.changes(&primary);
-        let found = self.find_at(request, primary, lookup).await;
-        let selected_changes = if found.variants().is_some() { found.selected_changes } else { changes };
-        let found = Found { changes, selected_changes, ..found };
+        let mut found = self.find_under(request, primary, lookup).await;
+        if found.goes_on(request) {
+            found = Box::pin(self.find_by_rule(request, lookup, found)).await;
+        }
         match &request.settings.filter_read {
             None => found,
             Some(filter) => Box::pin(self.only_if(filter, found)).await,
@@ -150,10 +183,23 @@ impl Engine {
     }
 
     /// The same, whatever a filter says about what is found.
-    pub(super) async fn find_at(&self, request: Asked<'_>, primary: CacheKey, lookup: &Lookup) -> Found {
+    pub(super) async fn find_any(&self, request: Asked<'_>, primary: CacheKey, lookup: &Lookup) -> Found {
+        let found = self.find_under(request, primary, lookup).await;
+        if found.goes_on(request) { Box::pin(self.find_by_rule(request, lookup, found)).await } else { found }
+    }
+
+    /// What is stored under one primary key.
+    pub(super) async fn find_under(&self, request: Asked<'_>, primary: CacheKey, lookup: &Lookup) -> Found {
+        let changes = self.ledger.changes(&primary);
+        let found = self.find_at(request, primary, lookup).await;
+        let selected_changes = if found.variants().is_some() { found.selected_changes } else { changes };
+        Found { changes, selected_changes, ..found }
+    }
+
+    async fn find_at(&self, request: Asked<'_>, primary: CacheKey, lookup: &Lookup) -> Found {
         let care = request.care(lookup);
         if self.ledger.has_doubts() && self.ledger.is_doubtful(&request.keyer().group(request.uri)) {
-            return Found::failed(Error::new(ErrorKind::Unavailable, "an invalidation is not confirmed").transient());
+            return Found::failed(unconfirmed());
         }
         let stored = match self.read(&primary, care).await {
             Ok(Some(stored)) => stored,
@@ -168,10 +214,12 @@ impl Engine {
                     at_primary: Some(stored),
                     ..Found::nothing(Reason::NotFound)
                 },
+                // Another has taken its place since it was listed, which is all right under its own URL.
+                None if request.by.is_some() => Found::nothing(Reason::NotFound),
                 None => self.mismatch(primary, care),
             },
             Record::Variants(_) => Box::pin(self.find_variant(request, stored, lookup)).await,
-            Record::Group(_) => self.mismatch(primary, care),
+            Record::Group(_) | Record::Search(_) => self.mismatch(primary, care),
         }
     }
 
@@ -209,7 +257,9 @@ impl Engine {
                 }
             };
             let Some(judgement) = self.accept(&stored, request, lookup) else {
-                self.mismatch(variant.key, care);
+                if request.by.is_none() {
+                    self.mismatch(variant.key, care);
+                }
                 continue;
             };
             let serves = matches!(judgement, Judgement::Fresh | Judgement::ServeStale { .. });
@@ -249,7 +299,7 @@ impl Engine {
     pub(super) fn accept(&self, stored: &Stored, request: Asked<'_>, lookup: &Lookup) -> Option<Judgement> {
         let record = stored.record.as_response()?;
         let is_ours = record.method == *request.method
-            && request.keyer().is_shown_url(request.uri, &record.url)
+            && request.is_about(record)
             && selects(&record.selecting, request.headers, &request.keyer());
         is_ours.then(|| policy::judge(lookup, record, self.clock.now()))
     }
@@ -270,6 +320,11 @@ impl Engine {
 pub(super) fn with_cookies<'a>(keyer: Keyer<'a>, cookies: Option<&'a CallersCookies>) -> Keyer<'a> {
     let cookies = cookies.map(CallersCookies::lines);
     Keyer { separation: Separation { cookies, ..keyer.separation }, ..keyer }
+}
+
+/// Why nothing is used of what may be outdated.
+pub(super) fn unconfirmed() -> Error {
+    Error::new(ErrorKind::Unavailable, "an invalidation is not confirmed").transient()
 }
 
 /// Whether a request has what `selecting` asks for.

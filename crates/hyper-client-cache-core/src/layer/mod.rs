@@ -2,7 +2,7 @@
 //!
 //! The algorithm reads top to bottom in `service`; each step is in the file of its name:
 //! `route` (what is to be done about a request), `explain` (the same for who only asks), `lookup` (what is stored for
-//! it), `exchange` (ask the origin, once for all who ask), `answer` (what becomes of its answer), `flight` (who asks and
+//! it), `search` (what is stored for another URL and answers it too), `exchange` (ask the origin, once for all who ask), `answer` (what becomes of its answer), `flight` (who asks and
 //! who waits), `stream` and `spool` (a body that is read and stored at once), `deposit` (what is stored in the end),
 //! `invalidate` (what an unsafe request removes), `refresh` (revalidation in the background), `renew` (another lifetime
 //! for what is stored), `body` (what the caller reads), `mend` (what goes on where a part of a stored body is gone),
@@ -33,6 +33,8 @@ mod route;
 mod explain;
 
 mod lookup;
+
+mod search;
 
 mod exchange;
 

@@ -50,8 +50,13 @@ impl Handle {
         let (keyer, primary) = (ticket.settings.keyer(&ticket.matching), ticket.identity.primary);
         let group = keyer.group(request.uri());
         let generation = self.engine.ledger.generation(&group);
-        let flight = flight_key(&primary, request.headers(), &ticket.settings, &keyer);
-        let Role::Lead(leader) = self.engine.flights.join(flight, primary, generation) else { return };
+        // One refresh for what answers several URLs, which share no generation but that of their path.
+        let (refreshed, watched) = match ticket.found.elsewhere() {
+            Some(elsewhere) => (*elsewhere, self.engine.ledger.generation(&keyer.search_rule(request.uri()))),
+            None => (primary, generation),
+        };
+        let flight = flight_key(&refreshed, request.headers(), &ticket.settings, &keyer);
+        let Role::Lead(leader) = self.engine.flights.join(flight, primary, watched) else { return };
         let again = once_more(request);
         let engine = Arc::clone(&self.engine);
         let refresh = async move {

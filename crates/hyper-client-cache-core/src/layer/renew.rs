@@ -24,7 +24,9 @@ impl Engine {
         let renewed = policy::slide(record, lookup, request.settings, self.clock.now())?;
         let fresh = Stored::new(Record::Response(renewed.record), stored.body.clone(), renewed.retain_until);
         // Whatever is done to the entry from the look-up on keeps this from being stored.
-        let generation = self.ledger.generation(&request.keyer().group(request.uri));
+        let keyer = request.keyer();
+        let of = if found.elsewhere().is_some() { keyer.search_rule(request.uri) } else { keyer.group(request.uri) };
+        let generation = self.ledger.generation(&of);
         self.store_head(found, fresh.clone(), request.settings, generation);
         Some(fresh)
     }

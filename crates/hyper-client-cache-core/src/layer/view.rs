@@ -12,10 +12,12 @@ use http::{Request, Uri};
 
 use super::Engine;
 use super::invalidate::{groups, primaries};
-use super::lookup::Asked;
+use super::lookup::{Asked, Care};
 use super::replay::said;
+use super::search::groups_by;
 use crate::cache::{Cache, CacheExt, CacheStats, CachedResponse, Contents, Copied, Filter, Record, SortBy, Stored};
 use crate::error::{Error, ErrorKind, Result};
+use crate::key::Keyer;
 use crate::policy::{Effective, ExpireAfter, Lookup, RequestSettings};
 use crate::storage::CacheKey;
 
@@ -118,7 +120,8 @@ impl CacheView {
         let matching = settings.matching_for(request.extensions().get(), uri);
         async move {
             let (settings, matching) = (&*settings, &matching);
-            let asked = Asked { method, uri, headers, body, settings, matching, only_told: true, cookies: None };
+            let asked =
+                Asked { method, uri, headers, body, settings, matching, only_told: true, cookies: None, by: None };
             Ok(self.engine.selected(asked).await?.and_then(|stored| self.shown(stored)))
         }
     }
@@ -141,7 +144,7 @@ impl CacheView {
         // First, so that nothing that is on its way is stored behind our back (case 56).
         let settings = self.engine.settings.load_full();
         let matching = settings.matching_for(None, &uri);
-        groups(&uri, &settings.keyer(&matching)).iter().for_each(|group| self.engine.ledger.invalidate(group));
+        self.engine.outdate(&uri, &settings.keyer(&matching));
         let stored = self.engine.stored_for(&uri).await?;
         self.engine.ledger.delete_now(&stored.keys).await?;
         Ok(stored.responses)
@@ -161,8 +164,9 @@ impl CacheView {
         let matching = settings.matching_for(request.extensions().get(), uri);
         async move {
             let (settings, matching) = (&*settings, &matching);
-            groups(uri, &settings.keyer(matching)).iter().for_each(|group| self.engine.ledger.invalidate(group));
-            let asked = Asked { method, uri, headers, body, settings, matching, only_told: true, cookies: None };
+            self.engine.outdate(uri, &settings.keyer(matching));
+            let asked =
+                Asked { method, uri, headers, body, settings, matching, only_told: true, cookies: None, by: None };
             let Some(stored) = self.engine.selected(asked).await? else { return Ok(false) };
             self.engine.ledger.delete_now(&[*stored.record.key()]).await?;
             Ok(true)
@@ -330,6 +334,12 @@ struct StoredFor {
 }
 
 impl Engine {
+    /// Keeps what was asked for before from being stored for a URL.
+    fn outdate(&self, uri: &Uri, keyer: &Keyer<'_>) {
+        groups(uri, keyer).iter().for_each(|group| self.ledger.invalidate(group));
+        self.ledger.invalidate(&keyer.search_rule(uri));
+    }
+
     /// What is stored for a URL, in every variant, method and partition.
     async fn stored_for(&self, uri: &Uri) -> Result<StoredFor> {
         let settings = self.settings.load_full();
@@ -340,6 +350,9 @@ impl Engine {
         let mut variants = Vec::new();
         let mut primaries = primaries(uri, by_hand.as_ref(), &keyer);
         let mut groups = groups(uri, &keyer);
+        if let Some(rule) = self.rule(uri, &keyer, Care::Nothing).await? {
+            groups.extend(groups_by(uri, &rule.rule, &keyer));
+        }
         for group in std::mem::take(&mut groups) {
             let Some(members) = self.ledger.lookup(&group).await? else { continue };
             if let Record::Group(members) = &*members.record {
@@ -374,7 +387,7 @@ impl Engine {
         let Some(primary) = asked.primary() else { return Ok(None) };
         let lookup = Lookup::plain(Effective::of(asked.settings, &RequestSettings::default(), asked.uri));
         // Not `find`: what is stored is asked for, whether or not a filter lets it be used.
-        let found = self.find_at(asked, primary, &lookup).await;
+        let found = self.find_any(asked, primary, &lookup).await;
         found.fault.map_or(Ok(found.selected), Err)
     }
 }

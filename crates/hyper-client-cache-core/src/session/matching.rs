@@ -40,6 +40,12 @@ impl SessionBuilder {
         self.match_by(|matching| matching.method_override(on))
     }
 
+    /// Sets whether an origin is believed that says which parameters of a query do not matter:
+    /// [`Matching::no_vary_search`].
+    pub fn no_vary_search(self, on: bool) -> Self {
+        self.match_by(|matching| matching.no_vary_search(on))
+    }
+
     /// Sets what makes keys in the place of URL, headers and body: [`Matching::key_fn`].
     pub fn key_fn(
         self,

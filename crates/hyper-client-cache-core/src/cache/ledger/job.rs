@@ -170,6 +170,8 @@ impl Ledger {
                     }
                 }
                 Record::Variants(ours) => self.put_index(key, ours, limit, alone).await,
+                // One takes the place of another whole.
+                Record::Search(_) => self.cache.put(key, stored, None).await,
                 Record::Group(ours) => {
                     let mut merged = ours.clone();
                     // All that a group names goes when the group goes.

@@ -59,7 +59,7 @@ impl Ledger {
     /// An index or group that waits for the store names only what is new: what the store names besides is to be found,
     /// and invalidated, too.
     async fn with_older_names(&self, key: &CacheKey, stored: Stored) -> Stored {
-        if matches!(*stored.record, Record::Response(_)) {
+        if matches!(*stored.record, Record::Response(_) | Record::Search(_)) {
             return stored;
         }
         let Ok(Some(older)) = self.get(key).await else { return stored };

@@ -23,6 +23,7 @@ mod lifetimes;
 mod looking;
 mod matching;
 mod modes;
+mod no_vary_search;
 mod post;
 mod proxies;
 mod redirects;
