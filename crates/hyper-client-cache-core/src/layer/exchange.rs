@@ -63,7 +63,8 @@ where
     let method = key::effective_method(request.method(), request.headers(), keyer.matching);
     let uri = request.uri().clone();
     let partition = with_cookies(*keyer, request.extensions().get()).partition(request.headers());
-    let response = inner.send(request).await?;
+    let place = engine.hosts.enter(&uri).await;
+    let response = inner.send(request).await?.map(|body| place.hold(body));
     let reason = past.reason;
     if !past.read_only && (!method.is_safe() || reason == Reason::MethodOverride) {
         // What overrides the method could be any (case 31).
@@ -196,10 +197,13 @@ where
         let mut outgoing = Request::from_parts(parts.clone(), body.take().unwrap_or_else(again));
         let stale = ticket.found.selected.as_ref().and_then(|stored| stored.record.as_response());
         let conditional = stale.is_some_and(|record| policy::add_validators(record, outgoing.headers_mut()));
+        // Others may have more time: whoever waits takes over.
+        let Some(place) = within(ticket.deadline, engine.hosts.enter(&parts.uri)).await else {
+            return engine.stale_instead(&ticket).ok_or_else(too_late);
+        };
         let requested_at = engine.clock.now();
         let response = match within(ticket.deadline, inner.send(outgoing)).await {
-            Some(Ok(response)) => response,
-            // Others may have more time: whoever waits takes over.
+            Some(Ok(response)) => response.map(|body| place.hold(body)),
             None => return engine.stale_instead(&ticket).ok_or_else(too_late),
             Some(Err(error)) => {
                 land(leader, Verdict::Failed(error.clone()));

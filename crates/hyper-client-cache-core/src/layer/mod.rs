@@ -4,7 +4,8 @@
 //! `route` (what is to be done about a request), `explain` (the same for who only asks), `lookup` (what is stored for
 //! it), `search` (what is stored for another URL and answers it too), `exchange` (ask the origin, once for all who ask), `answer` (what becomes of its answer), `flight` (who asks and
 //! who waits), `stream` and `spool` (a body that is read and stored at once), `deposit` (what is stored in the end),
-//! `invalidate` (what an unsafe request removes), `refresh` (revalidation in the background), `renew` (another lifetime
+//! `invalidate` (what an unsafe request removes), `refresh` (revalidation in the background), `backoff` (when a refresh
+//! that failed may be tried again), `hosts` (how many requests are with one host at a time), `renew` (another lifetime
 //! for what is stored), `body` (what the caller reads), `mend` (what goes on where a part of a stored body is gone),
 //! `control` (what may be changed while all that goes on), `replay` (a request's body that can be sent again).
 //!
@@ -54,6 +55,10 @@ mod invalidate;
 
 mod refresh;
 
+mod backoff;
+
+mod hosts;
+
 mod body;
 
 mod renew;
@@ -76,10 +81,12 @@ use arc_swap::ArcSwap;
 use http::Request;
 use http_body::Body;
 
+use self::backoff::Backoff;
 pub use self::body::CacheBody;
 pub use self::control::Disabled;
 pub use self::explain::Explanation;
 use self::flight::Flights;
+use self::hosts::Hosts;
 use self::refresh::Tasks;
 pub use self::replay::ReplayBody;
 #[cfg(feature = "client")]
@@ -109,6 +116,9 @@ pub struct CacheLayer {
 }
 
 impl CacheLayer {
+    /// The default of [`CacheLayerBuilder::max_refreshes`].
+    pub const DEFAULT_MAX_REFRESHES: usize = 32;
+
     /// Options for a layer on `cache`, at their defaults.
     pub fn builder(cache: impl Cache) -> CacheLayerBuilder {
         Self::builder_shared(Arc::new(cache))
@@ -123,6 +133,8 @@ impl CacheLayer {
             flight_timeout: Duration::from_secs(30),
             cache_status: None,
             on_cache_error: OnCacheError::default(),
+            max_refreshes: Self::DEFAULT_MAX_REFRESHES,
+            max_per_host: None,
         }
     }
 
@@ -220,6 +232,8 @@ pub struct CacheLayerBuilder {
     flight_timeout: Duration,
     cache_status: Option<String>,
     on_cache_error: OnCacheError,
+    max_refreshes: usize,
+    max_per_host: Option<usize>,
 }
 
 impl CacheLayerBuilder {
@@ -253,6 +267,27 @@ impl CacheLayerBuilder {
         self
     }
 
+    /// Sets how many refreshes run in the background at once, of what was served stale; 32 by default.
+    ///
+    /// A request that would begin one more is answered all the same and begins none. There is never more than one for
+    /// what has one key. After one that failed, the next is tried a second later at the earliest, then two, four, up to
+    /// a minute: for everything of a host that does not answer, else for what the origin has answered with an error.
+    pub fn max_refreshes(mut self, max_refreshes: usize) -> Self {
+        self.max_refreshes = max_refreshes;
+        self
+    }
+
+    /// Sets how many requests may be with one host (scheme, name and port) at once, refreshes in the background
+    /// included; by default there is no limit.
+    ///
+    /// A request is with its host until its body has been read to the end or is dropped, so who reads several bodies
+    /// side by side needs a place for each. The others wait for their turn in the order in which they came, as long as
+    /// their caller does; nothing that is answered from the cache waits.
+    pub fn max_per_host(mut self, max_per_host: impl Into<Option<usize>>) -> Self {
+        self.max_per_host = max_per_host.into();
+        self
+    }
+
     /// Makes the layer.
     ///
     /// # Errors
@@ -261,6 +296,13 @@ impl CacheLayerBuilder {
         self.settings.validate()?;
         if self.flight_timeout.is_zero() {
             return Err(Error::new(ErrorKind::Config, "`flight_timeout` is zero: give at least a millisecond"));
+        }
+        if self.max_refreshes == 0 {
+            return Err(Error::new(ErrorKind::Config, "`max_refreshes` is zero: give at least 1"));
+        }
+        if self.max_per_host.is_some_and(|limit| limit == 0 || limit > hosts::MOST) {
+            let problem = format!("`max_per_host` goes from 1 to {}, or is `None` for no limit", hosts::MOST);
+            return Err(Error::new(ErrorKind::Config, problem));
         }
         let max_entry_len = self.cache.responses().info().max_entry_len.unwrap_or(u64::MAX);
         let engine = Arc::new(Engine {
@@ -273,8 +315,10 @@ impl CacheLayerBuilder {
             inline_limit: max_entry_len.saturating_sub(HEAD_ROOM).min(INLINE_LIMIT),
             cache_status: self.cache_status,
             on_cache_error: self.on_cache_error,
+            backoff: Backoff::default(),
+            hosts: Hosts::new(self.max_per_host),
         });
-        Ok(CacheLayer { handle: Arc::new(Handle { engine, tasks: Tasks::default() }) })
+        Ok(CacheLayer { handle: Arc::new(Handle { engine, tasks: Tasks::new(self.max_refreshes) }) })
     }
 }
 
@@ -299,6 +343,8 @@ struct Engine {
     inline_limit: u64,
     cache_status: Option<String>,
     on_cache_error: OnCacheError,
+    backoff: Backoff,
+    hosts: Hosts,
 }
 
 impl Engine {

@@ -178,7 +178,7 @@ where
             let stored = renewed.as_ref().unwrap_or(stored);
             let mut response = engine.serve(stored, &lookup, outcome, reason, engine.clock.now());
             if outcome == Outcome::Hit && !lookup.only_if_cached {
-                response.body_mut().mend_with(|| refetch(inner, &request));
+                response.body_mut().mend_with(|| refetch(engine, inner, &request));
             } else if refresh {
                 let ticket = Ticket { settings, matching, lookup, identity, found, landed, deadline: None };
                 handle.refresh(inner, &request, ticket);
@@ -206,13 +206,18 @@ where
 }
 
 /// Sends `request` once more, past the cache.
-fn refetch<S, B>(mut inner: S, request: &Request<B>) -> Refetch
+fn refetch<S, B>(engine: &Arc<Engine>, mut inner: S, request: &Request<B>) -> Refetch
 where
     S: Origin<B>,
     B: Body + Default + Send + 'static,
 {
-    let again = once_more(request);
-    Box::new(move || Box::pin(async move { inner.send(again).await }))
+    let (engine, again) = (engine.clone(), once_more(request));
+    Box::new(move || {
+        Box::pin(async move {
+            let place = engine.hosts.enter(again.uri()).await;
+            Ok(inner.send(again).await?.map(|body| place.hold(body)))
+        })
+    })
 }
 
 /// A request like `request`, with its body: one that has a key has none, or one that is known.

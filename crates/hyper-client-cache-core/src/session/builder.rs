@@ -30,6 +30,8 @@ pub struct SessionBuilder {
     clock: Arc<dyn Clock>,
     cache_status: Option<String>,
     on_cache_error: OnCacheError,
+    max_refreshes: usize,
+    max_per_host: Option<usize>,
     timeout: Option<Duration>,
     pub(super) transport: TransportBuilder,
     pub(super) service: Option<Box<dyn Given>>,
@@ -53,6 +55,8 @@ impl SessionBuilder {
             clock: system_clock(),
             cache_status: None,
             on_cache_error: OnCacheError::default(),
+            max_refreshes: CacheLayer::DEFAULT_MAX_REFRESHES,
+            max_per_host: None,
             timeout: Some(Duration::from_secs(300)),
             transport: Transport::builder(),
             service: None,
@@ -234,6 +238,20 @@ impl SessionBuilder {
         self
     }
 
+    /// Sets how many refreshes run in the background at once; see
+    /// [`CacheLayerBuilder::max_refreshes`](crate::layer::CacheLayerBuilder::max_refreshes). Default: 32.
+    pub fn max_refreshes(mut self, max_refreshes: usize) -> Self {
+        self.max_refreshes = max_refreshes;
+        self
+    }
+
+    /// Sets how many requests may be with one host at once, so that a cold cache does not overrun it; see
+    /// [`CacheLayerBuilder::max_per_host`](crate::layer::CacheLayerBuilder::max_per_host). Default: no limit.
+    pub fn max_per_host(mut self, max_per_host: impl Into<Option<usize>>) -> Self {
+        self.max_per_host = max_per_host.into();
+        self
+    }
+
     /// Sets the clock that decides about freshness. Default: the operating system's.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
@@ -402,8 +420,12 @@ impl SessionBuilder {
         settings.matching = settings.matching.more_secret_headers(&self.defaults.secret);
         let observer =
             self.jar.clone().map(|jar| -> Observer { Arc::new(move |uri, headers| jar.learn(uri, headers)) });
-        let mut layer =
-            CacheLayer::builder_shared(cache).settings(settings).clock(self.clock).on_cache_error(self.on_cache_error);
+        let mut layer = CacheLayer::builder_shared(cache)
+            .settings(settings)
+            .clock(self.clock)
+            .on_cache_error(self.on_cache_error)
+            .max_refreshes(self.max_refreshes)
+            .max_per_host(self.max_per_host);
         if let Some(name) = self.cache_status {
             layer = layer.cache_status(name);
         }

@@ -38,7 +38,7 @@ impl Attempt {
             Some(Err(error)) => {
                 match error.kind() {
                     // What is said of an entry, or of the storage by its owner.
-                    ErrorKind::TooLarge | ErrorKind::Config | ErrorKind::Closed => {}
+                    ErrorKind::TooLarge | ErrorKind::Closed => {}
                     _ => self.desk.count(|counters| &counters.failed),
                 }
                 self.report(if is_fault(&error) { Verdict::Fault } else { Verdict::Answered });

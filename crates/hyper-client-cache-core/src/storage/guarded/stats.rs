@@ -46,7 +46,8 @@ macro_rules! counters {
 counters! {
     /// Calls that the store did not answer within their deadline.
     timed_out,
-    /// Calls that the store answered with an error.
+    /// Calls that the store answered with an error, also one that will be the same at the next try, such as a refusal of
+    /// the credentials.
     failed,
     /// Calls that were not made, because the breaker was open.
     refused,

@@ -1,8 +1,13 @@
 //! When the store is asked, and when it is left alone.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use hyper_client_cache_core::storage::{BreakerState, Guard, GuardStats, MemoryStorage, Storage};
+use async_trait::async_trait;
+use futures_core::stream::BoxStream;
+use futures_util::StreamExt;
+use hyper_client_cache_core::storage::{
+    BreakerState, CacheKey, Entry, Guard, GuardStats, MemoryStorage, Storage, StorageInfo,
+};
 use hyper_client_cache_core::{Error, ErrorKind};
 use hyper_client_cache_testkit::Op;
 use tokio::time::{Instant, advance};
@@ -148,6 +153,63 @@ async fn errors_that_are_not_transient_open_nothing() {
     assert_eq!(kind(storage.read(&key("a")).await), Some(ErrorKind::Closed));
     assert_eq!((guard.state(), guard.write_state()), (BreakerState::Closed, BreakerState::Closed));
     assert_eq!(guard.stats(), GuardStats::new());
+}
+
+/// Answers each call with an error that is the same at the next try: credentials that are refused, a missing table.
+#[derive(Clone, Debug)]
+struct Refusing;
+
+impl Refusing {
+    fn no<T>() -> Result<T, Error> {
+        Err(Error::new(ErrorKind::Config, "the credentials are refused"))
+    }
+}
+
+#[async_trait]
+impl Storage for Refusing {
+    fn info(&self) -> StorageInfo {
+        StorageInfo::new("refusing")
+    }
+
+    async fn read(&self, _: &CacheKey) -> Result<Option<Entry>, Error> {
+        Self::no()
+    }
+
+    async fn write(&self, _: &CacheKey, _: Entry) -> Result<(), Error> {
+        Self::no()
+    }
+
+    async fn delete(&self, _: &CacheKey) -> Result<bool, Error> {
+        Self::no()
+    }
+
+    async fn clear(&self) -> Result<(), Error> {
+        Self::no()
+    }
+
+    fn keys(&self) -> BoxStream<'_, Result<CacheKey, Error>> {
+        futures_util::stream::once(async { Self::no() }).boxed()
+    }
+
+    async fn delete_expired(&self, _: SystemTime) -> Result<u64, Error> {
+        Self::no()
+    }
+
+    async fn close(&self) -> Result<(), Error> {
+        Self::no()
+    }
+}
+
+/// They open nothing, and are counted.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_refuses_for_good_is_seen_in_the_figures() {
+    let guard = Guard::builder().failures(1).build().unwrap();
+    let storage = guard.storage(Refusing);
+    assert_eq!(kind(storage.read(&key("a")).await), Some(ErrorKind::Config));
+    assert_eq!(kind(storage.write(&key("a"), entry("a")).await), Some(ErrorKind::Config));
+    assert_eq!(kind(storage.delete(&key("a")).await), Some(ErrorKind::Config));
+    assert_eq!(kind(storage.clear().await), Some(ErrorKind::Config));
+    assert_eq!((guard.stats().failed, guard.stats().opened), (4, 0));
 }
 
 /// All that one guard stands before is on one server.

@@ -20,6 +20,7 @@ mod keys;
 mod large;
 mod ledger;
 mod lifetimes;
+mod limits;
 mod looking;
 mod matching;
 mod modes;
