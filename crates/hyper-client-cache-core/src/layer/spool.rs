@@ -1,9 +1,11 @@
 //! Writes a large body to the store in parts while it comes.
 //!
-//! The parts go to one task over a queue of at most [`MAX_IN_FLIGHT`]; the task writes the head last, so nothing is
-//! visible before all of it is there. Where the store is slower than the origin, the body may be held back a little
-//! ([`PATIENCE`], [`SLOWEST`]); after that it goes on alone and is not stored.
+//! The parts go to one [task](filing::Filing), at most [`MAX_IN_FLIGHT`] at a time; it writes them side by side and the
+//! head last, so nothing is visible before all of it is there. Where the store is slower than the origin, the body may
+//! be held back a little ([`PATIENCE`], [`SLOWEST`]); after that it goes on alone and is not stored.
 //! If the body is given up before its end, the task stops and removes the parts it has written.
+
+mod filing;
 
 use std::collections::VecDeque;
 use std::future::{Future, ready};
@@ -20,13 +22,12 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, Sleep};
 use twox_hash::XxHash3_64;
 
+use self::filing::Filing;
 use super::deposit::Deposit;
 use super::flight::Landing;
 use super::stream::Shared;
-use super::wakers::Wakers;
 use crate::cache::ledger::{Busy, Ledger, Room};
-use crate::cache::{BodyPlace, parts};
-use crate::policy::filter::Decision;
+use crate::cache::parts;
 use crate::storage::CacheKey;
 
 /// How many parts may be on their way to the store. One more is being put together meanwhile: four in memory.
@@ -60,6 +61,7 @@ struct State {
     part_len: u64,
     // Parts on their way to the store, where readers who are behind find them, so that none waits for a slow store.
     waiting: Mutex<VecDeque<Waiting>>,
+    // How many parts from the first on are written.
     written: AtomicU32,
     failed: AtomicBool,
     // Wakes the task although the store does not answer.
@@ -70,6 +72,8 @@ struct State {
 struct Waiting {
     number: u32,
     bytes: Bytes,
+    // It stays until all before it are, so that `written` says where to look for a part.
+    is_written: bool,
     _room: Room,
 }
 
@@ -111,9 +115,7 @@ impl Spool {
             landing: Mutex::new(landing.take()),
         });
         let (queue, messages) = mpsc::unbounded_channel();
-        let task =
-            Task { state: state.clone(), messages, deposit, wakers: shared.wakers().clone(), shared: shared.clone() };
-        runtime.spawn(task.run());
+        runtime.spawn(Filing::new(state.clone(), messages, deposit, shared.clone()).run());
         Some(Self {
             state,
             queue,
@@ -173,7 +175,12 @@ impl Spool {
             self.abandoned = true;
             return;
         };
-        self.state.waiting().push_back(Waiting { number: self.count, bytes: part.clone(), _room: room });
+        self.state.waiting().push_back(Waiting {
+            number: self.count,
+            bytes: part.clone(),
+            is_written: false,
+            _room: room,
+        });
         let _ = self.queue.send(Message::Part(self.count, part));
         self.count = self.count.saturating_add(1);
     }
@@ -244,6 +251,19 @@ impl State {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Notes that a part is written, and lets go of those that are no longer needed in memory.
+    fn note_written(&self, number: u32) {
+        let mut waiting = self.waiting();
+        if let Some(part) = waiting.iter_mut().find(|part| part.number == number) {
+            part.is_written = true;
+        }
+        while waiting.front().is_some_and(|part| part.is_written) {
+            // Under the lock, so that a reader finds every part here or in the store.
+            self.written.fetch_add(1, Ordering::Release);
+            waiting.pop_front();
+        }
+    }
+
     /// Ends the flight: nobody joins this body any more.
     fn land(&self) {
         let landing = self.landing.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -261,107 +281,5 @@ pub(super) struct PartRead {
 impl PartRead {
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         self.read.as_mut().poll(cx)
-    }
-}
-
-struct Task {
-    state: Arc<State>,
-    messages: mpsc::UnboundedReceiver<Message>,
-    deposit: Box<Deposit>,
-    wakers: Arc<Wakers>,
-    shared: Arc<Shared>,
-}
-
-impl Task {
-    async fn run(mut self) {
-        let (finished, busy) = self.write_parts().await;
-        let Self { state, deposit, shared, messages, .. } = self;
-        // A filter cannot see a body that is not in memory as a whole.
-        let finished = match finished {
-            Some(place) => {
-                let said = match deposit.decide(None) {
-                    Decision::Now(said) => said,
-                    Decision::Later(said) => said.await,
-                };
-                Some(place).filter(|_| deposit.is_allowed(said))
-            }
-            None => None,
-        };
-        let is_stored = finished.is_some_and(|place| (*deposit).parts(place));
-        // Only now: whoever comes next finds the record.
-        state.land();
-        drop(shared);
-        state.waiting().clear();
-        if !is_stored {
-            // Before the queue is gone, where there may be one already: a `flush` waits until the parts are removed.
-            let _busy = state.ledger.busy();
-            drop((busy, messages));
-            remove_parts(&state).await;
-        }
-    }
-
-    /// Writes parts up to the end of the body; says where it is then, or nothing where it is not stored.
-    async fn write_parts(&mut self) -> (Option<BodyPlace>, Option<Busy>) {
-        let retain_until = self.deposit.parts_retain_until();
-        while let Some(message) = self.messages.recv().await {
-            match message {
-                Message::Part(number, bytes) => {
-                    let stored = tokio::select! {
-                        biased;
-                        () = self.state.abandoned.notified() => return (None, None),
-                        stored = self.write(number, bytes, retain_until) => stored,
-                    };
-                    if !stored {
-                        self.deposit.ledger.counters.store_failed.add();
-                        self.state.failed.store(true, Ordering::Release);
-                        self.wakers.wake_all();
-                        return (None, None);
-                    }
-                    self.state.written.store(number.saturating_add(1), Ordering::Release);
-                    self.state.waiting().pop_front();
-                    self.wakers.wake_all();
-                }
-                Message::Finish { len, checksum, count, busy } => {
-                    let place = BodyPlace::Parts {
-                        id: self.state.id.clone(),
-                        count,
-                        part_len: u32::try_from(self.state.part_len).unwrap_or(u32::MAX),
-                        len,
-                        checksum,
-                        retain_until,
-                    };
-                    return (Some(place), Some(busy));
-                }
-                Message::Abandoned(busy) => return (None, Some(busy)),
-            }
-        }
-        (None, None)
-    }
-
-    async fn write(&self, number: u32, bytes: Bytes, retain_until: Option<std::time::SystemTime>) -> bool {
-        let (Some(bodies), Some(key)) =
-            (self.state.ledger.cache().bodies(), parts::key(&self.state.owner, &self.state.id, number))
-        else {
-            return false;
-        };
-        match bodies.write(&key, parts::entry(&key, bytes, retain_until)).await {
-            Ok(()) => true,
-            Err(error) => {
-                tracing::debug!(%key, %error, "a part is not stored");
-                false
-            }
-        }
-    }
-}
-
-/// Removes what was written of a body that will have no head.
-async fn remove_parts(state: &State) {
-    let Some(bodies) = state.ledger.cache().bodies() else { return };
-    // One more than was confirmed: the last write may have failed after it took effect.
-    let written = state.written.load(Ordering::Acquire).saturating_add(1);
-    let keys: Vec<_> = (0..written).filter_map(|number| parts::key(&state.owner, &state.id, number)).collect();
-    if let Err(error) = bodies.delete_many(&keys).await {
-        // They are orphans now, and collected by `delete_expired`.
-        tracing::debug!(%error, "parts of an incomplete body are left to be collected");
     }
 }

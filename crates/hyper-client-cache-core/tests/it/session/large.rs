@@ -80,6 +80,24 @@ async fn nothing_of_a_large_body_is_visible_before_its_end() {
     settled(&session, 1, 5).await;
 }
 
+/// A store far away takes as long for each part however short it is, so it is given several at a time, but not more than
+/// may be in memory.
+#[tokio::test]
+async fn parts_are_written_side_by_side() {
+    let origin = Origin::scripted().await;
+    origin.on("/a", fresh(Answer::pattern(3 * MIB)));
+    let clock = ManualClock::new();
+    let (cache, _, bodies) = faulty(&clock);
+    let session = builder(&clock).cache(cache).build().unwrap();
+    bodies.hang_on(Op::Write);
+    let url = origin.url("/a");
+    let asking = tokio::spawn(async move { ask(&session, &url).await });
+    eventually("three parts are on their way", || bodies.hanging() == 3).await;
+    assert_eq!(bodies.calls(Op::Write), 3);
+    bodies.release();
+    assert_eq!(asking.await.unwrap(), (Outcome::Miss, Some(3 * MIB)));
+}
+
 /// Case 184.
 #[tokio::test]
 async fn a_missing_damaged_or_foreign_part_is_never_a_clean_end() {
