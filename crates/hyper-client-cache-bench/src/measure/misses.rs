@@ -65,6 +65,10 @@ impl<C: Client, B: Client> Measure for AddedTime<C, B> {
     }
 }
 
+/// How long everything rests before a request whose first byte is timed: threads that have just worked are quicker to
+/// wake than those that wait for something, whoever they wait for.
+const REST: Duration = Duration::from_millis(2);
+
 /// The median time until the first bytes of a body are there, in nanoseconds. The rest is read, but not timed, and
 /// whatever is still stored of it ends before the next request: on few cores that would be timed too.
 pub(crate) struct FirstByte<C> {
@@ -92,6 +96,7 @@ impl<C: Client> Measure for FirstByte<C> {
                     return Err("a body was cut short".into());
                 }
                 client.settle().await;
+                tokio::time::sleep(REST).await;
             }
             Result::Ok(times)
         });
