@@ -15,7 +15,8 @@ use hyper_client_cache_core::storage::{CacheKey, Guard, Storage, StorageStats};
 use crate::batch::{Change, Place};
 use crate::config::{DynamoDbConfig, Protection};
 use crate::error;
-use crate::item::{Item, Kind};
+use crate::head::Parts;
+use crate::item::{Expression, Item, Kind};
 use crate::schema;
 use crate::storage::DynamoDbStorage;
 use crate::table::Table;
@@ -170,9 +171,17 @@ impl Cache for Storages {
         self.look_up(key).await
     }
 
-    /// One round trip, and one more where the parts of a replaced body must go.
+    /// One round trip, one more where the parts of a replaced body must go, and one where another writer was first.
     async fn put(&self, key: &CacheKey, stored: Stored, replaced: Option<&Stored>) -> Result<()> {
         self.store(key, stored, replaced).await
+    }
+
+    /// Where the parts are others by now, nothing happens: their head is the later one.
+    async fn refresh(&self, key: &CacheKey, stored: Stored) -> Result<bool> {
+        let kind = if stored.record.is_redirect() { Kind::Redirect } else { Kind::Response };
+        let parts = stored.record.parts_id().map(str::to_owned);
+        let entry = codec::encode(stored)?;
+        Ok(self.storage(kind).renew(key, entry, Parts::Of(parts.as_deref())).await?)
     }
 
     async fn delete(&self, key: &CacheKey) -> Result<bool> {
@@ -243,20 +252,27 @@ impl Storages {
 
     async fn store(&self, key: &CacheKey, stored: Stored, replaced: Option<&Stored>) -> Result<()> {
         let is_redirect = stored.record.is_redirect();
-        let parts = stored.record.parts_id().map(str::to_owned);
+        let own = stored.record.parts_id().map(str::to_owned);
+        let known = replaced.and_then(|old| old.record.parts_id());
         let entry = codec::encode(stored)?;
         let (kind, other) =
             if is_redirect { (Kind::Redirect, Kind::Response) } else { (Kind::Response, Kind::Redirect) };
         // A response hides a redirect of its key, so a redirect cannot leave one there, whatever the caller knows.
-        if is_redirect || replaced.is_some_and(|old| old.record.is_redirect()) {
+        let is_switch = is_redirect || replaced.is_some_and(|old| old.record.is_redirect());
+        let mut gone = Vec::new();
+        if is_switch && own.is_none() && known.is_none() {
             self.table.write_batch([Change::Put(kind, *key, entry), Change::Delete(other, *key)]).await?;
         } else {
-            self.storage(kind).write(key, entry).await?;
+            gone = self.table.put_head(kind, key, entry, own.as_deref(), known).await?;
+            if is_switch {
+                self.table.delete_if(other, key, Expression::present(&self.table.attributes)).await?;
+            }
         }
-        if let Some(old) = replaced
-            && old.record.parts_id() != parts.as_deref()
-        {
-            self.table.write_batch(deletions_of_parts(&old.record)).await?;
+        gone.extend(replaced.map(|old| old.record.clone()));
+        gone.retain(|old| old.parts_id() != own.as_deref());
+        let parts: Vec<Change> = gone.iter().flat_map(|old| deletions_of_parts(old)).collect();
+        if !parts.is_empty() {
+            self.table.write_batch(parts).await?;
         }
         Ok(())
     }

@@ -90,6 +90,9 @@ pub struct DynamoDbAttributes {
     pub len: String,
     /// Length and checksum of the body, binary, so that a head is never put before another body. Default: `mark`.
     pub mark: String,
+    /// The id of the parts that a large body is kept in, a string, so that no head hides the parts of another; absent
+    /// where there are none. Default: `parts`.
+    pub parts: String,
 }
 
 impl Default for DynamoDbAttributes {
@@ -104,6 +107,7 @@ impl Default for DynamoDbAttributes {
             shard: "shard".to_owned(),
             len: "len".to_owned(),
             mark: "mark".to_owned(),
+            parts: "parts".to_owned(),
         }
     }
 }
@@ -120,14 +124,14 @@ macro_rules! setters {
                 }
             )*
 
-            pub(crate) fn all(&self) -> [(&'static str, &str); 9] {
+            pub(crate) fn all(&self) -> [(&'static str, &str); 10] {
                 [$((stringify!($name), &self.$name)),*]
             }
         }
     };
 }
 
-setters! { key kind head body retain_until ttl shard len mark }
+setters! { key kind head body retain_until ttl shard len mark parts }
 
 impl DynamoDbAttributes {
     /// The primary key of an item.
@@ -168,6 +172,16 @@ impl DynamoDbAttributes {
             about.push((self.shard.clone(), AttributeValue::S(kind.shard_of(key))));
         }
         about
+    }
+
+    /// Notes beside a head which parts it names.
+    pub(crate) fn name_parts(&self, item: &mut Item, id: Option<&str>) {
+        item.extend(id.map(|id| (self.parts.clone(), AttributeValue::S(id.to_owned()))));
+    }
+
+    /// The id of the parts that a head names, as it was noted beside it.
+    pub(crate) fn named_parts<'a>(&self, item: &'a Item) -> Option<&'a str> {
+        Some(item.get(&self.parts)?.as_s().ok()?.as_str())
     }
 
     /// The entry of an item that was read whole.
@@ -258,6 +272,11 @@ impl Expression {
             .name("#key", &attributes.key)
             .name("#until", &attributes.retain_until)
             .value(":now", millis(now))
+    }
+
+    /// An item is there.
+    pub(crate) fn present(attributes: &DynamoDbAttributes) -> Self {
+        Self::default().text("attribute_exists(#key)").name("#key", &attributes.key)
     }
 
     /// An item is there and past its deadline.

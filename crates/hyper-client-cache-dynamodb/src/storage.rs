@@ -8,11 +8,12 @@ use async_trait::async_trait;
 use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt};
 use hyper_client_cache_core::Result;
-use hyper_client_cache_core::storage::{CacheKey, Entry, NativeExpiry, Storage, StorageInfo, StorageStats, frame};
+use hyper_client_cache_core::storage::{CacheKey, Entry, NativeExpiry, Storage, StorageInfo, StorageStats};
 
 use crate::batch::Change;
-use crate::error::{self, DynamoDbError};
-use crate::item::{Expression, Item, Kind, binary, mark};
+use crate::error;
+use crate::head::Parts;
+use crate::item::{Expression, Item, Kind};
 use crate::table::Table;
 
 /// How many listed items that turn out damaged are removed at once.
@@ -90,70 +91,6 @@ impl DynamoDbStorage {
             std::future::ready(Ok(place.map(|(_, key)| (key, item))))
         });
         placed.boxed()
-    }
-
-    /// Replaces an entry that is alive; whether one is.
-    async fn replace(&self, key: &CacheKey, entry: Entry) -> error::Result<bool> {
-        let table = &self.table;
-        let condition = Expression::live(&table.attributes, table.now());
-        let request = table
-            .client
-            .put_item()
-            .table_name(&table.name)
-            .set_item(Some(table.attributes.item(self.kind, key, entry)))
-            .condition_expression(condition.text)
-            .set_expression_attribute_names(Some(condition.names))
-            .set_expression_attribute_values(Some(condition.values));
-        match table.call("PutItem", || request.clone().send()).await {
-            Ok(_) => Ok(true),
-            Err(DynamoDbError::Condition) => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Replaces the head of an entry that is alive and has this body; whether one is.
-    async fn replace_head(&self, key: &CacheKey, entry: &Entry) -> error::Result<bool> {
-        let table = &self.table;
-        let names = &table.attributes;
-        let block = frame::block(entry);
-        let same_body = Expression::default()
-            .text("#mark = :same")
-            .name("#mark", &names.mark)
-            .value(":same", aws_sdk_dynamodb::types::AttributeValue::B(mark(&block).into()));
-        let condition = Expression::live(names, table.now()).and(same_body);
-        let mut update = Expression::default();
-        let (mut set, mut remove) = (Vec::new(), Vec::new());
-        let mut about = names.about(self.kind, key, entry, &block);
-        about.push((names.head.clone(), binary(block)));
-        for (at, name) in [&names.head, &names.len, &names.retain_until, &names.ttl, &names.shard].iter().enumerate() {
-            let alias = format!("#u{at}");
-            match about.iter().find(|(of, _)| of == *name) {
-                Some((_, value)) => {
-                    set.push(format!("{alias} = :u{at}"));
-                    update = update.value(&format!(":u{at}"), value.clone());
-                }
-                None => remove.push(alias.clone()),
-            }
-            update = update.name(&alias, name);
-        }
-        let mut text = format!("SET {}", set.join(", "));
-        if !remove.is_empty() {
-            text = format!("{text} REMOVE {}", remove.join(", "));
-        }
-        let request = table
-            .client
-            .update_item()
-            .table_name(&table.name)
-            .set_key(Some(names.primary(self.kind, key)))
-            .update_expression(text)
-            .condition_expression(condition.text)
-            .set_expression_attribute_names(Some(update.names.into_iter().chain(condition.names).collect()))
-            .set_expression_attribute_values(Some(update.values.into_iter().chain(condition.values).collect()));
-        match table.call("UpdateItem", || request.clone().send()).await {
-            Ok(_) => Ok(true),
-            Err(DynamoDbError::Condition) => Ok(false),
-            Err(error) => Err(error),
-        }
     }
 }
 
@@ -244,13 +181,7 @@ impl Storage for DynamoDbStorage {
     }
 
     async fn refresh(&self, key: &CacheKey, entry: Entry) -> Result<bool> {
-        self.table.check_open()?;
-        self.table.check_len(&entry)?;
-        if self.replace_head(key, &entry).await? {
-            return Ok(true);
-        }
-        // Nothing is there, or another body: head and body belong together, so the whole entry is the later one.
-        Ok(self.replace(key, entry).await?)
+        Ok(self.renew(key, entry, Parts::Any).await?)
     }
 
     fn entries(&self) -> BoxStream<'_, Result<(CacheKey, Entry)>> {

@@ -11,6 +11,7 @@
 
 mod contract;
 mod faults;
+mod heads;
 mod round_trips;
 mod sessions;
 mod support;
