@@ -17,7 +17,7 @@ use super::invalidate::groups;
 use super::search::{Listing, variance_of};
 use super::stream::Shared;
 use crate::cache::ledger::{Generation, Replaced};
-use crate::cache::{ResponseRecord, Variant, Variants};
+use crate::cache::{ResponseRecord, Stored, Variant, Variants};
 use crate::key;
 use crate::policy::filter::{Decision, Panicked};
 use crate::policy::{self, CacheInfo, Judgement, Lookup, Outcome, Reason, ResponseFilter, Settings, Storing, Terms};
@@ -257,6 +257,11 @@ impl Engine {
     /// Its body may have been on its way for longer than it is fresh.
     pub(super) fn may_share(&self, answer: &Answer, lookup: &Lookup) -> bool {
         answer.record.as_ref().is_none_or(|record| policy::judge(lookup, record, self.clock.now()) == Judgement::Fresh)
+    }
+
+    /// Another's answer, which is stored by now.
+    pub(super) fn leaders(&self, stored: &Stored, lookup: &Lookup) -> Response<CacheBody> {
+        self.serve(stored, lookup, Outcome::Coalesced, Reason::LeaderAnswer, self.clock.now())
     }
 
     /// Another's answer for this request too.

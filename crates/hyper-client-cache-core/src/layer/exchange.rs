@@ -149,8 +149,7 @@ where
                 if let Some(Judgement::Fresh) =
                     engine.accept(&stored, Asked::of(&request, &settings, &matching), &ticket.lookup)
                 {
-                    let now = engine.clock.now();
-                    return Ok(engine.serve(&stored, &ticket.lookup, Outcome::Coalesced, Reason::LeaderAnswer, now));
+                    return Ok(engine.leaders(&stored, &ticket.lookup));
                 }
                 drop(waiter);
                 if let Some(response) = engine.look_again(Asked::of(&request, &settings, &matching), &mut ticket).await
@@ -337,7 +336,7 @@ impl Engine {
     async fn look_again(&self, request: Asked<'_>, ticket: &mut Ticket) -> Option<Response<CacheBody>> {
         ticket.found = self.find(request, ticket.identity.primary, &ticket.lookup).await;
         let stored = ticket.found.selected.as_ref().filter(|_| ticket.found.judgement == Judgement::Fresh)?;
-        Some(self.serve(stored, &ticket.lookup, Outcome::Coalesced, Reason::LeaderAnswer, self.clock.now()))
+        Some(self.leaders(stored, &ticket.lookup))
     }
 
     /// What a stored response becomes by a 304.

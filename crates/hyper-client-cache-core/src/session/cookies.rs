@@ -16,8 +16,12 @@ use crate::layer::CallersCookies;
 
 /// A cookie jar. Cheap to clone; clones are handles on the same jar, which several sessions may use.
 ///
-/// Whether a cookie has expired is decided by the operating system's clock. A cookie for a whole top-level domain is
-/// refused; other public suffixes, such as `co.uk`, are not known here.
+/// Whether a cookie has expired is decided by the operating system's clock.
+///
+/// A cookie whose `Domain` is a public suffix, under which anybody may have a name, is refused, or kept for the one host
+/// that is named like it (RFC 6265 section 5.3). Top-level domains are known by themselves; suffixes such as `co.uk` and
+/// `github.io` are where the feature `public-suffixes` is on, as it is by default: by Mozilla's list as it was when the
+/// crate `psl` was made.
 ///
 /// ```
 /// use hyper_client_cache_core::CachedSession;
@@ -127,11 +131,17 @@ impl CookieJar {
 
     // Not by the store's own way to take in a response: that one logs the values.
     fn insert(&self, url: &url::Url, line: &str) -> bool {
-        let Ok(cookie) = Cookie::parse(line, url) else { return false };
-        let is_too_wide = matches!(&cookie.domain, CookieDomain::Suffix(domain)
-            if !domain.trim_matches('.').contains('.') && url.host_str() != Some(domain.as_str()));
+        let Ok(mut cookie) = Cookie::parse(line, url) else { return false };
+        if let CookieDomain::Suffix(domain) = &cookie.domain
+            && is_public(domain)
+        {
+            match CookieDomain::host_only(url) {
+                Ok(host) if url.host_str() == Some(domain) => cookie.domain = host,
+                _ => return false,
+            }
+        }
         let mut store = self.store.write().unwrap_or_else(PoisonError::into_inner);
-        !is_too_wide && store.insert(cookie.into_owned(), url).is_ok()
+        store.insert(cookie.into_owned(), url).is_ok()
     }
 }
 
@@ -140,6 +150,23 @@ impl fmt::Debug for CookieJar {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "CookieJar({} cookies)", self.len())
     }
+}
+
+/// Whether anybody may have a name under this domain, which is in lower case and in ASCII.
+fn is_public(domain: &str) -> bool {
+    let domain = domain.trim_matches('.');
+    !domain.contains('.') || is_listed(domain)
+}
+
+#[cfg(feature = "public-suffixes")]
+fn is_listed(domain: &str) -> bool {
+    // What is not known is taken for a suffix of one label, which such a domain is not.
+    psl::suffix(domain.as_bytes()).is_some_and(|suffix| suffix.as_bytes() == domain.as_bytes())
+}
+
+#[cfg(not(feature = "public-suffixes"))]
+const fn is_listed(_: &str) -> bool {
+    false
 }
 
 fn push(line: &mut Vec<u8>, cookie: &[u8]) {
@@ -197,5 +224,50 @@ mod tests {
         jar.clear();
         assert!(jar.is_empty() && sent(&jar, "https://a.example.org/", &[]).is_empty());
         assert!(!format!("{jar:?}").contains("host"));
+    }
+    /// A cookie for a domain that is nobody's is nobody's, or stays with the host that bears its name.
+    #[test]
+    fn a_cookie_for_a_public_suffix_is_refused() {
+        let top_level = [
+            ("https://shop.com/", "com"),
+            ("https://a.shop.com/", ".COM"),
+            ("https://shop.com./", "com."),
+            ("https://a.b.internal/", "internal"),
+        ];
+        let listed = [
+            ("https://shop.co.uk/", "co.uk"),
+            ("https://a.shop.co.uk/", ".Co.Uk"),
+            ("https://shop.co.uk./", "co.uk."),
+            ("https://me.github.io/", "github.io"),
+            ("https://a.公司.cn/", "公司.cn"),
+            ("https://a.公司.cn/", "xn--55qx5d.cn"),
+            ("https://a.b.ck/", "b.ck"),
+        ];
+        let known = top_level.iter().chain(&listed).take(if cfg!(feature = "public-suffixes") { 11 } else { 4 });
+        for (url, domain) in known {
+            let jar = CookieJar::new();
+            assert!(jar.add(*url, &format!("canary=1; Domain={domain}")).is_err(), "{url} {domain}");
+            assert!(jar.is_empty());
+        }
+        for (url, domain, elsewhere) in [
+            ("https://a.shop.com/", "shop.com", "https://b.shop.com/"),
+            ("https://a.shop.co.uk/", "shop.co.uk", "https://shop.co.uk/"),
+            ("https://a.b.ck/", "a.b.ck", "https://c.a.b.ck/"),
+        ] {
+            let jar = CookieJar::new();
+            jar.add(url, &format!("wide=1; Domain={domain}")).unwrap();
+            assert_eq!(sent(&jar, elsewhere, &[]), "wide=1", "{url} {domain}");
+        }
+        // The host itself may have one, which goes no further.
+        for (own, under) in [("localhost", "a.localhost"), ("github.io", "me.github.io")] {
+            let jar = CookieJar::new();
+            jar.add(format!("http://{own}/"), &format!("own=1; Domain={own}")).unwrap();
+            assert_eq!(sent(&jar, &format!("http://{own}/"), &[]), "own=1");
+            let is_known = own == "localhost" || cfg!(feature = "public-suffixes");
+            assert_eq!(sent(&jar, &format!("http://{under}/"), &[]).is_empty(), is_known, "{under}");
+        }
+        let jar = CookieJar::new();
+        jar.add("http://127.0.0.1/", "own=1; Domain=127.0.0.1").unwrap();
+        assert_eq!(sent(&jar, "http://127.0.0.1/", &[]), "own=1");
     }
 }

@@ -7,6 +7,8 @@
 
 mod builder;
 
+mod caching;
+
 mod connection;
 
 mod defaults;
@@ -228,9 +230,17 @@ impl CachedSession {
         &'a self,
         request: &Request<RequestBody>,
     ) -> impl Future<Output = Result<Explanation>> + Send + use<'a> {
+        self.explain_with(request, &self.inner.options())
+    }
+
+    fn explain_with<'a>(
+        &'a self,
+        request: &Request<RequestBody>,
+        options: &Options,
+    ) -> impl Future<Output = Result<Explanation>> + Send + use<'a> {
         // Outside of the future, which could not be sent between threads with a reference to a body in it.
         let same = self.inner.defaults.made_sendable(again(request)).map(|mut same| {
-            self.inner.dress(&mut same, &self.inner.options());
+            self.inner.dress(&mut same, options);
             say_body(&mut same);
             same
         });

@@ -262,9 +262,9 @@ impl RequestBuilder {
     /// # Errors
     /// [`ErrorKind::Request`] where the request is not valid.
     pub async fn explain(self) -> Result<Explanation> {
-        let session = self.session.clone();
+        let (session, options) = (self.session.clone(), self.options.clone());
         let request = self.build()?;
-        let told = session.explain(&request);
+        let told = session.explain_with(&request, &options);
         told.await
     }
 

@@ -9,12 +9,23 @@ use hyper_client_cache_testkit::reference::{Disk, ReferenceStorage};
 use hyper_client_cache_testkit::{ManualClock, async_trait, cache_contract_tests, contract_tests, session_tests};
 
 #[derive(Debug, Default)]
-struct Memory(ManualClock);
+pub struct Memory(pub ManualClock);
 
 impl Memory {
-    fn builder(&self) -> MemoryStorageBuilder {
+    pub fn builder(&self) -> MemoryStorageBuilder {
         MemoryStorage::builder().clock(Arc::new(self.0.clone()))
     }
+
+    pub fn cache(&self) -> MemoryCache {
+        MemoryCache::builder().clock(Arc::new(self.0.clone())).build().unwrap()
+    }
+}
+
+/// Damages what lies on a disk under a key, if something does.
+pub fn damage_on(disk: &Disk, namespace: &str, key: &CacheKey, damage: Damage) -> bool {
+    let Some(bytes) = disk.raw(namespace, key) else { return false };
+    let mut bytes = bytes.to_vec();
+    damage.apply(&mut bytes) && disk.overwrite_raw(namespace, key, bytes.into())
 }
 
 #[async_trait]
@@ -35,7 +46,7 @@ impl Harness for Memory {
 #[async_trait]
 impl CacheHarness for Memory {
     async fn open(&self) -> Arc<dyn Cache> {
-        Arc::new(MemoryCache::builder().clock(Arc::new(self.0.clone())).build().unwrap())
+        Arc::new(self.cache())
     }
 
     fn clock(&self) -> ManualClock {
@@ -79,9 +90,7 @@ impl Harness for Tiered {
 
     async fn damage(&self, namespace: &str, key: &CacheKey, damage: Damage) -> bool {
         let opened = self.opened.lock().unwrap().clone();
-        let Some(bytes) = self.disk.raw(namespace, key) else { return false };
-        let mut bytes = bytes.to_vec();
-        let done = damage.apply(&mut bytes) && self.disk.overwrite_raw(namespace, key, bytes.into());
+        let done = damage_on(&self.disk, namespace, key, damage);
         for storage in opened {
             // Fails where the suite has closed the storage, which then reads nothing either.
             let _ = storage.clear_front().await;

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use hyper_client_cache_core::cache::{Cache, GuardedCache, MemoryCache};
-use hyper_client_cache_core::storage::{CacheKey, Guard, MemoryStorage, MemoryStorageBuilder, Storage};
+use hyper_client_cache_core::cache::{Cache, GuardedCache};
+use hyper_client_cache_core::storage::{CacheKey, Guard, Storage};
 use hyper_client_cache_testkit::contract::{CacheHarness, Damage, Harness, Opened};
 use hyper_client_cache_testkit::reference::{Disk, ReferenceStorage};
 use hyper_client_cache_testkit::{FaultyStorage, ManualClock, async_trait, cache_contract_tests, contract_tests};
+
+use crate::storage::{Memory, damage_on};
 
 /// The reference storage behind a guard that does or does not let calls run on.
 #[derive(Debug)]
@@ -44,9 +46,7 @@ impl Harness for Behind {
     }
 
     async fn damage(&self, namespace: &str, key: &CacheKey, damage: Damage) -> bool {
-        let Some(bytes) = self.disk.raw(namespace, key) else { return false };
-        let mut bytes = bytes.to_vec();
-        damage.apply(&mut bytes) && self.disk.overwrite_raw(namespace, key, bytes.into())
+        damage_on(&self.disk, namespace, key, damage)
     }
 
     fn entries_visited(&self) -> Option<u64> {
@@ -56,37 +56,31 @@ impl Harness for Behind {
 
 /// Memory behind a guard, as a storage and as a cache.
 #[derive(Debug, Default)]
-struct Memory(ManualClock);
-
-impl Memory {
-    fn builder(&self) -> MemoryStorageBuilder {
-        MemoryStorage::builder().clock(Arc::new(self.0.clone()))
-    }
-}
+struct Guarded(Memory);
 
 #[async_trait]
-impl Harness for Memory {
+impl Harness for Guarded {
     async fn open(&self, _namespace: &str) -> Opened {
-        Opened::new(Guard::default().storage(self.builder().build().unwrap()))
+        Opened::new(Guard::default().storage(self.0.builder().build().unwrap()))
     }
 
     fn clock(&self) -> ManualClock {
-        self.0.clone()
+        self.0.0.clone()
     }
 
     async fn open_limited(&self, _namespace: &str, max_entry_len: u64) -> Option<Opened> {
-        Some(Opened::new(Guard::default().storage(self.builder().max_entry_len(max_entry_len).build().unwrap())))
+        Some(Opened::new(Guard::default().storage(self.0.builder().max_entry_len(max_entry_len).build().unwrap())))
     }
 }
 
 #[async_trait]
-impl CacheHarness for Memory {
+impl CacheHarness for Guarded {
     async fn open(&self) -> Arc<dyn Cache> {
-        Arc::new(GuardedCache::new(MemoryCache::builder().clock(Arc::new(self.0.clone())).build().unwrap()))
+        Arc::new(GuardedCache::new(self.0.cache()))
     }
 
     fn clock(&self) -> ManualClock {
-        self.0.clone()
+        self.0.0.clone()
     }
 }
 
@@ -95,7 +89,7 @@ mod memory {
 
     // It has no bytes to damage, no credentials, and is gone with its process.
     contract_tests!(
-        Memory::default(),
+        Guarded::default(),
         skip = [
             s03_a_killed_writer_leaves_whole_entries,
             s06_no_body_is_decoded,
@@ -109,7 +103,7 @@ mod memory {
     mod cache {
         use super::*;
 
-        cache_contract_tests!(Memory::default());
+        cache_contract_tests!(Guarded::default());
     }
 }
 

@@ -8,7 +8,7 @@ use hyper_client_cache_testkit::ManualClock;
 use hyper_client_cache_testkit::origin::{Answer, Gate, Origin, PatternChecker, Recorded};
 use tokio::task::JoinHandle;
 
-use super::{builder, eventually, faulty, outcome, pattern_len, session, settled, text};
+use super::{builder, eventually, faulty, get, outcome, pattern_len, session, settled, text, with_settings};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -314,4 +314,24 @@ async fn a_request_after_an_invalidation_does_not_share_an_exchange_from_before_
     assert_eq!(text(&session, &url).await, (Outcome::Hit, "new".into()));
     assert_eq!(origin.count(), 3);
     settled(&session, 1, 0).await;
+}
+
+/// Case 193: what sets a cookie, is not stored, or is private in a shared cache is fetched by each for itself.
+#[tokio::test]
+async fn what_is_for_one_caller_is_not_given_to_those_who_wait() {
+    for (name, value) in [("cache-control", "no-store"), ("set-cookie", "id=1"), ("cache-control", "private")] {
+        let origin = Origin::scripted().await;
+        let gate = Gate::new();
+        origin.on("/", Answer::ok("x").header(name, value).after(&gate));
+        let (session, _) = with_settings(Settings::rfc9111().shared(true));
+        let url = origin.url("/");
+        let both = async { tokio::join!(get(&session, &url, &[]), get(&session, &url, &[])) };
+        let open = async {
+            origin.arrived(1).await;
+            gate.open();
+        };
+        let ((one, other), ()) = tokio::join!(both, open);
+        assert_eq!((one.outcome(), other.outcome()), (Outcome::Miss, Outcome::Miss), "{value}");
+        assert_eq!(origin.count(), 2, "{value}");
+    }
 }

@@ -96,6 +96,26 @@ async fn sessions_with_jars_on_a_shared_cache_share_nothing() {
     assert_eq!(text(&two, &origin.url("/me")).await.0, Outcome::Hit, "unless a partition says otherwise");
 }
 
+/// What a server sets for all of a public suffix never reaches another's site.
+#[tokio::test]
+async fn a_cookie_for_a_public_suffix_goes_to_nobody_else() {
+    let service =
+        tower::service_fn(|request: http::Request<hyper_client_cache_core::transport::RequestBody>| async move {
+            let cookies = request.headers().get("cookie").map_or(&b""[..], |value| value.as_bytes()).to_vec();
+            let response = http::Response::builder()
+                .header("set-cookie", "evil=1; Domain=co.uk; Path=/")
+                .header("set-cookie", "wicked=1; Domain=uk; Path=/")
+                .header("set-cookie", "own=1; Path=/");
+            response.body(http_body_util::Full::new(bytes::Bytes::from(cookies)))
+        });
+    let clock = ManualClock::new();
+    let jar = CookieJar::new();
+    let session = builder(&clock).service(service).cookie_jar(jar.clone()).build().unwrap();
+    text(&session, "https://shop.co.uk/").await;
+    assert_eq!(text(&session, "https://shop.co.uk/again").await.1, "own=1");
+    assert_eq!(text(&session, "https://bank.co.uk/").await.1, "");
+}
+
 /// Feature 16, seed lines 67, 68 and 87: a stored `Set-Cookie` reaches the jar only where that is wanted.
 #[tokio::test]
 async fn what_a_stored_set_cookie_does_is_a_setting() {

@@ -116,6 +116,19 @@ async fn what_is_accepted_is_said_and_selects() {
     assert!(origin.requests().iter().skip(3).all(|request| request.header("accept-encoding").is_none()));
 }
 
+/// What is told beforehand is told of the request as it is sent: with its own options.
+#[tokio::test]
+async fn a_request_that_is_not_decoded_is_explained_as_that() {
+    let origin = Origin::scripted().await;
+    origin.on("/", answer("gzip", gzip(b"plain").await).header("vary", "accept-encoding"));
+    let (session, _) = session();
+    text(&session, &origin.url("/")).await;
+    let asked = || session.get(origin.url("/"));
+    assert_eq!(asked().explain().await.unwrap().outcome, Outcome::Hit);
+    assert_eq!(asked().decompress(false).explain().await.unwrap().outcome, Outcome::Miss);
+    assert_eq!(outcome(&asked().decompress(false).send().await.unwrap()), Outcome::Miss);
+}
+
 /// What has no body of its own, is a part, or is coded with what is not known is left as it is.
 #[tokio::test]
 async fn what_cannot_be_decoded_is_left_alone() {

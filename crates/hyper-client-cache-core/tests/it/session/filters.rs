@@ -29,6 +29,19 @@ fn forms(rule: fn(Option<&[u8]>, u16) -> bool) -> [ResponseFilter; 4] {
     ]
 }
 
+/// One that wants the body, and says yes when the gate is open.
+fn waiting_at(gate: &Gate) -> ResponseFilter {
+    let gate = gate.clone();
+    let filter = ResponseFilter::asynchronous(move |_| {
+        let gate = gate.clone();
+        async move {
+            gate.pass().await;
+            true
+        }
+    });
+    filter.with_body()
+}
+
 /// Features 63 and 64, seed line 17: what the filter refuses is handed on and not stored, and the reason is told.
 #[tokio::test]
 async fn what_a_filter_refuses_is_not_stored() {
@@ -126,16 +139,7 @@ async fn a_filter_that_takes_its_time_holds_back_only_the_end() {
     let origin = Origin::scripted().await;
     let gate = Gate::new();
     origin.on("/", Answer::ok("body"));
-    let waiting = gate.clone();
-    let filter = ResponseFilter::asynchronous(move |_| {
-        let gate = waiting.clone();
-        async move {
-            gate.pass().await;
-            true
-        }
-    })
-    .with_body();
-    let (session, _) = with_settings(Settings::default().filter_write(filter));
+    let (session, _) = with_settings(Settings::default().filter_write(waiting_at(&gate)));
     let url = origin.url("/");
     let mut one = session.get(&url).send().await.unwrap();
     let mut two = session.get(&url).send().await.unwrap();
@@ -158,16 +162,7 @@ async fn a_decision_is_carried_out_though_nobody_reads_any_more() {
     let origin = Origin::scripted().await;
     let gate = Gate::new();
     origin.on("/", Answer::ok("body"));
-    let waiting = gate.clone();
-    let filter = ResponseFilter::asynchronous(move |_| {
-        let gate = waiting.clone();
-        async move {
-            gate.pass().await;
-            true
-        }
-    })
-    .with_body();
-    let (session, _) = with_settings(Settings::default().filter_write(filter));
+    let (session, _) = with_settings(Settings::default().filter_write(waiting_at(&gate)));
     let url = origin.url("/");
     let mut response = session.get(&url).send().await.unwrap();
     response.chunk().await.unwrap();

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use hyper_client_cache_core::cache::{Filter, LifetimeSource};
-use hyper_client_cache_core::policy::{ExpireAfter, Mode, Outcome, Reason, Settings, Storing};
+use hyper_client_cache_core::policy::{CacheControl, ExpireAfter, Mode, Outcome, Reason, Settings, Storing};
+use hyper_client_cache_testkit::ManualClock;
 use hyper_client_cache_testkit::origin::{Answer, Origin};
 
-use super::{entries, flushed, get, see, with_settings};
+use super::{builder, entries, flushed, get, is_stored, see, session, with_settings};
 
 fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -169,5 +170,61 @@ async fn what_is_stored_may_be_given_another_lifetime() {
     assert_eq!(get(&session, &origin.url("/varies"), &[]).await.outcome(), Outcome::Hit);
     for path in ["/a", "/b"] {
         assert_eq!(get(&session, &origin.url(path), &[]).await.outcome(), Outcome::Miss, "{path}");
+    }
+}
+
+/// Design section 7: the order in which lifetimes apply, and what overrides it.
+#[tokio::test]
+async fn headers_come_before_the_request_and_the_request_before_the_session() {
+    let origin = Origin::scripted().await;
+    origin.on("/silent", Answer::ok("x"));
+    origin.on("/says", Answer::ok("x").header("cache-control", "max-age=10"));
+    origin.on("/forbids", Answer::ok("x").header("cache-control", "no-store"));
+    let ttl = async |path: &str, expire_after: Option<u64>, force: bool, header: Option<&str>| {
+        let clock = ManualClock::new();
+        let session = builder(&clock).expire_after(Duration::from_secs(1000)).build().unwrap();
+        let mut request = session.get(origin.url(path)).force_ttl(force);
+        if let Some(seconds) = expire_after {
+            request = request.expire_after(Duration::from_secs(seconds));
+        }
+        if let Some(value) = header {
+            request = request.header("cache-control", value);
+        }
+        see(request).await.info.ttl
+    };
+    assert_eq!(ttl("/silent", None, false, None).await, Some(1000));
+    assert_eq!(ttl("/silent", Some(100), false, None).await, Some(100));
+    assert_eq!(ttl("/silent", Some(100), false, Some("max-age=50")).await, Some(50));
+    assert_eq!(ttl("/says", Some(100), false, None).await, Some(10));
+    assert_eq!(ttl("/says", Some(100), true, None).await, Some(100));
+    assert_eq!(ttl("/forbids", Some(100), false, None).await, None);
+    assert_eq!(ttl("/forbids", Some(100), true, None).await, Some(100));
+    // A moment, and none at all.
+    let (session, clock) = session();
+    let until = clock.after(Duration::from_secs(77));
+    assert_eq!(see(session.get(origin.url("/silent")).expire_after(until)).await.info.ttl, Some(77));
+    let (session, _) = with_settings(Settings::default().expire_after(ExpireAfter::DoNotStore));
+    let seen = get(&session, &origin.url("/silent"), &[]).await;
+    assert_eq!(seen.storing(), Storing::No(Reason::Setting));
+    // With `Ignore` settings alone decide.
+    let (session, _) = with_settings(Settings::default().cache_control(CacheControl::Ignore));
+    assert!(is_stored(&session, &origin.url("/forbids")).await);
+    let seen = get(&session, &origin.url("/forbids"), &[("cache-control", "no-cache")]).await;
+    assert_eq!(seen.outcome(), Outcome::Hit);
+}
+
+/// Case 30, feature 60: an error is stored on explicit freshness only.
+#[tokio::test]
+async fn errors_are_stored_only_where_the_origin_says_so() {
+    let origin = Origin::scripted().await;
+    let (session, _) = session();
+    for code in [400, 403, 404, 410, 413, 429, 431, 500, 501, 503] {
+        let (silent, explicit) = (format!("/{code}"), format!("/{code}/explicit"));
+        origin.on(&silent, Answer::status(code).body("no"));
+        origin.on(&explicit, Answer::status(code).body("no").header("cache-control", "max-age=60"));
+        let seen = get(&session, &origin.url(&silent), &[]).await;
+        assert!(matches!(seen.storing(), Storing::No(Reason::Status(_))), "{code}");
+        assert!(!is_stored(&session, &origin.url(&silent)).await, "{code}");
+        assert!(is_stored(&session, &origin.url(&explicit)).await, "{code}");
     }
 }

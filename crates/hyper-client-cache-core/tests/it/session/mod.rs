@@ -1,19 +1,23 @@
 //! The session over a real loopback origin: what a user sees.
 
+mod asking;
 mod basics;
 mod bodies;
 mod bombs;
 mod cancel;
 mod client;
 mod coalescing;
+mod connections;
 mod cookies;
 mod credentials;
+mod directives;
 mod encodings;
 mod explain;
 mod explained;
 mod filters;
+mod freshness;
+mod head;
 mod herds;
-mod http;
 mod hygiene;
 mod invalidate;
 mod keys;

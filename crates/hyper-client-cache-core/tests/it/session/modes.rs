@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use hyper_client_cache_core::CachedSession;
-use hyper_client_cache_core::policy::{Mode, Outcome, Reason, Settings, UrlRule};
+use hyper_client_cache_core::policy::{Mode, Outcome, Reason, Settings, Storing, UrlRule};
 use hyper_client_cache_testkit::ManualClock;
 use hyper_client_cache_testkit::origin::{Answer, Origin};
 
-use super::{builder, entries, flushed, get, see, with_settings};
+use super::{builder, entries, flushed, get, see, session, with_settings};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -266,4 +266,36 @@ async fn a_lost_part_is_not_fetched_where_the_origin_is_not_to_be_asked() {
         assert!(response.bytes().await.is_err());
         assert_eq!(origin.count(), before);
     }
+}
+
+/// Design section 7: what each mode reads and writes.
+#[tokio::test]
+async fn modes_say_what_is_read_and_written() {
+    let origin = Origin::scripted().await;
+    let answer = || Answer::ok("x").header("cache-control", "max-age=60").etag("\"1\"");
+    origin.on("/", answer());
+    let (session, clock) = session();
+    let url = origin.url("/");
+    let with = async |mode| see(session.get(&url).mode(mode)).await;
+    assert_eq!(with(Mode::NoStore).await.outcome(), Outcome::Bypass);
+    let seen = with(Mode::ReadOnly).await;
+    assert_eq!((seen.outcome(), seen.storing()), (Outcome::Miss, Storing::No(Reason::Mode)));
+    assert_eq!(with(Mode::ForceCache).await.outcome(), Outcome::Miss, "nothing was stored before");
+    assert_eq!(with(Mode::Default).await.outcome(), Outcome::Hit);
+    assert_eq!(with(Mode::ReadOnly).await.outcome(), Outcome::Hit);
+    assert_eq!(with(Mode::OnlyIfCached).await.outcome(), Outcome::Hit);
+    assert_eq!(with(Mode::NoCache).await.outcome(), Outcome::Revalidated);
+    assert_eq!(with(Mode::Reload).await.outcome(), Outcome::Miss);
+    clock.advance(Duration::from_secs(1000));
+    let seen = with(Mode::ForceCache).await;
+    assert_eq!((seen.outcome(), seen.reason()), (Outcome::Stale, Reason::Mode));
+
+    // What is read only stays as it is, whatever the origin says.
+    origin.on("/", Answer::ok("changed").header("cache-control", "no-store"));
+    assert_eq!(with(Mode::ReadOnly).await.text, "changed");
+    assert_eq!(with(Mode::ForceCache).await.text, "x");
+    let forbidding = Answer::not_modified().header("cache-control", "no-store");
+    origin.on("/", [forbidding, Answer::ok("changed")]);
+    assert_eq!(with(Mode::ReadOnly).await.text, "changed");
+    assert_eq!(with(Mode::ForceCache).await.text, "x");
 }
