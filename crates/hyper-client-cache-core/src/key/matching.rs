@@ -93,6 +93,12 @@ pub(super) struct KeyFn {
 
 type Function = dyn Fn(&KeyRequest<'_>) -> Option<Vec<u8>> + Send + Sync;
 
+impl KeyFn {
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+}
+
 impl Matching {
     /// Whether the order of parameters with different names in a query or a form does not count. Parameters of one name
     /// keep their order, empty ones (`?`, `a=1&`) do not count, and escapes are left as they are. Default: `false`, for

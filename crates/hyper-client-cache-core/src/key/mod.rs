@@ -43,6 +43,8 @@ mod fields;
 
 mod search;
 
+mod rekey;
+
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -51,6 +53,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 use self::fields::{Fields, port, user_information};
 pub use self::matching::Matching;
 pub use self::names::NamePattern;
+pub use self::rekey::Rekey;
 pub use self::search::search_variance;
 use crate::cache::Selecting;
 use crate::storage::CacheKey;

@@ -2,11 +2,12 @@
 //!
 //! The algorithm reads top to bottom in `service`; each step is in the file of its name:
 //! `route` (what is to be done about a request), `explain` (the same for who only asks), `lookup` (what is stored for
-//! it), `search` (what is stored for another URL and answers it too), `exchange` (ask the origin, once for all who ask), `answer` (what becomes of its answer), `flight` (who asks and
-//! who waits), `stream` and `spool` (a body that is read and stored at once), `deposit` (what is stored in the end),
-//! `invalidate` (what an unsafe request removes), `refresh` (revalidation in the background), `backoff` (when a refresh
-//! that failed may be tried again), `hosts` (how many requests are with one host at a time), `renew` (another lifetime
-//! for what is stored), `body` (what the caller reads), `mend` (what goes on where a part of a stored body is gone),
+//! it), `search` (what is stored for another URL and answers it too), `exchange` (ask the origin, once for all who ask),
+//! `answer` (what becomes of its answer), `flight` (who asks and who waits), `stream` and `spool` (a body that is read
+//! and stored at once), `deposit` (what is stored in the end), `invalidate` (what an unsafe request removes), `refresh`
+//! (revalidation in the background), `backoff` (when a refresh that failed may be tried again), `hosts` (how many
+//! requests are with one host at a time), `renew` (another lifetime for what is stored), `rekey` (other keys for it),
+//! `body` (what the caller reads), `mend` (what goes on where a part of a stored body is gone),
 //! `control` (what may be changed while all that goes on), `replay` (a request's body that can be sent again).
 //!
 //! ```
@@ -63,6 +64,8 @@ mod body;
 
 mod renew;
 
+mod rekey;
+
 mod mend;
 
 mod control;
@@ -88,6 +91,7 @@ pub use self::explain::Explanation;
 use self::flight::Flights;
 use self::hosts::Hosts;
 use self::refresh::Tasks;
+pub use self::rekey::Rekeyed;
 pub use self::replay::ReplayBody;
 #[cfg(feature = "client")]
 pub(crate) use self::separate::CallersCookies;

@@ -13,12 +13,13 @@ use http::{Request, Uri};
 use super::Engine;
 use super::invalidate::{groups, primaries};
 use super::lookup::{Asked, Care};
+use super::rekey::Rekeyed;
 use super::replay::said;
 use super::search::groups_by;
 use crate::cache::{Cache, CacheExt, CacheStats, CachedResponse, Contents, Copied, Filter, Record, SortBy, Stored};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::Keyer;
-use crate::policy::{Effective, ExpireAfter, Lookup, RequestSettings};
+use crate::policy::{Effective, ExpireAfter, Lookup, RequestSettings, Settings};
 use crate::storage::CacheKey;
 
 /// What is written as a URL, as a request with it would be sent.
@@ -268,6 +269,41 @@ impl CacheView {
     /// The store's own; some may be changed by then.
     pub async fn reset_expiration(&self, filter: Filter, expire_after: impl Into<ExpireAfter>) -> Result<u64> {
         self.engine.expire_anew(self.entries(filter), expire_after.into()).await
+    }
+
+    /// Finds what was stored by the settings `before` under the keys that it has by the settings of now, so that it
+    /// answers again after a change of [`Matching`](crate::key::Matching) or of the secret; says how many responses
+    /// that were.
+    ///
+    /// A record does not say all that its key was made of. Whatever had more than a URL and the fields that `Vary` names
+    /// stays where it is and is counted: what was stored for a caller with credentials, for a request with a body or
+    /// with a [`Matching`](crate::key::Matching) of its own, and for a URL with a secret or, where it counts by now, an
+    /// ignored parameter in it. So does all that others would be given than before: the partition, the kind of cache, the
+    /// way to the origin and which credentials count must be the same in both.
+    ///
+    /// Costs a listing, and a few reads and writes for each that moves; one is in memory at a time. The entry is in its
+    /// new place before it leaves the old, so that nothing is lost if this ends in between; doing it again goes on. It may
+    /// be done while requests are answered, and twice.
+    ///
+    /// ```
+    /// use hyper_client_cache_core::key::Matching;
+    /// # use hyper_client_cache_core::session::CachedSession;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> hyper_client_cache_core::Result<()> {
+    /// # let session = CachedSession::builder().build()?;
+    /// let before = session.settings();
+    /// session.update_settings(|settings| settings.matching(Matching::default().sort_query(true)))?;
+    /// let rekeyed = session.cache().rekey(&before).await?;
+    /// println!("{} moved, {} left", rekeyed.moved, rekeyed.skipped);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] where a setting of `before` is impossible, else the store's own.
+    pub async fn rekey(&self, before: &Settings) -> Result<Rekeyed> {
+        self.engine.rekey(before).await
     }
 
     /// Removes what `filter` means: [`CacheExt::delete_matching`].

@@ -31,7 +31,7 @@ impl<'a> Contents<'a> {
     }
 
     /// Each record once, without bodies, the waiting ones last.
-    fn records(&self) -> BoxStream<'a, Result<(CacheKey, Stored)>> {
+    pub(crate) fn records(&self) -> BoxStream<'a, Result<(CacheKey, Stored)>> {
         let waiting = self.ledger.as_ref().map(|ledger| ledger.waiting()).unwrap_or_default();
         if waiting.is_empty() {
             return self.cache.records();

@@ -6,9 +6,9 @@ use std::sync::{Arc, PoisonError};
 
 use tokio::sync::oneshot;
 
-use super::action::Action;
-use super::{INVALIDATION_PATIENCE, LEDGERS, Ledger};
-use crate::cache::{Cache, Stored};
+use super::action::{Action, Replaced};
+use super::{Generation, INVALIDATION_PATIENCE, LEDGERS, Ledger};
+use crate::cache::{Cache, Record, Stored};
 use crate::error::Result;
 use crate::storage::CacheKey;
 
@@ -52,6 +52,30 @@ impl Ledger {
         let removed = self.cache.delete_many(keys).await?;
         self.counters.deleted.add_many(removed);
         Ok(())
+    }
+
+    /// Stores a record on the conditions of [`store`](Self::store), and says whether the store has it.
+    pub(crate) async fn store_now(
+        self: &Arc<Self>,
+        key: CacheKey,
+        stored: Stored,
+        limit: usize,
+        generation: Generation,
+    ) -> Result<bool> {
+        let (done, confirmed) = oneshot::channel();
+        let put = Action::Put { stored: stored.clone(), replaced: Replaced::Unknown, limit, alone: false };
+        if !self.act(key, put, Some(generation), Some(done)) {
+            return Ok(false);
+        }
+        // It ends with an error also where a newer action has taken its place: what is there now tells.
+        let _ = confirmed.await;
+        let found = self.lookup(&key).await?;
+        Ok(found.is_some_and(|found| match (&*found.record, &*stored.record) {
+            (Record::Response(there), Record::Response(ours)) => {
+                there.freshness.received_at >= ours.freshness.received_at
+            }
+            (there, ours) => std::mem::discriminant(there) == std::mem::discriminant(ours),
+        }))
     }
 
     /// Empties the cache, and forgets what is on its way to it.

@@ -32,6 +32,7 @@ mod no_vary_search;
 mod post;
 mod proxies;
 mod redirects;
+mod rekey;
 mod revalidate;
 mod rules;
 mod schedule;
