@@ -2,7 +2,8 @@
 //!
 //! [`storages`] lists them. Each is a [`Twist`] of a few lines around a [`ReferenceStorage`], and does what a real
 //! backend once did or easily does: rounds a deadline down, clears by prefix, writes in two steps.
-//! For caches there is [`BrokenCache`], which has a [`CacheFault`].
+//! For caches there is [`BrokenCache`], which has a [`CacheFault`]; with the feature `session`, for sessions
+//! `BrokenSessionHarness`, which has a `SessionFault`.
 //! They lie in files of the same names as the tests that find them.
 
 mod atomic;
@@ -10,14 +11,22 @@ mod cache;
 mod content;
 mod damage;
 mod expiry;
+#[cfg(feature = "session")]
+mod fault;
 mod keys;
 mod lifecycle;
+#[cfg(feature = "session")]
+mod session;
 mod twist;
 
 use std::fmt;
 use std::sync::Arc;
 
 pub use self::cache::{BrokenCache, BrokenCacheHarness, CacheFault};
+#[cfg(feature = "session")]
+pub use self::fault::SessionFault;
+#[cfg(feature = "session")]
+pub use self::session::BrokenSessionHarness;
 pub use self::twist::{Broken, BrokenHarness, Twist};
 use crate::contract::Harness;
 #[allow(unused_imports)] // for the documentation

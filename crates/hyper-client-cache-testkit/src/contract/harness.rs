@@ -93,6 +93,13 @@ pub trait CacheHarness: Send + Sync + 'static {
 
     /// The clock of every cache that this harness opens.
     fn clock(&self) -> ManualClock;
+
+    /// The options of a session over such a cache, when a test has set its own. Default: as they are; the sessions that
+    /// are [broken on purpose](crate::broken::SessionFault) have others.
+    #[cfg(feature = "session")]
+    fn session(&self, session: crate::core::session::SessionBuilder) -> crate::core::session::SessionBuilder {
+        session
+    }
 }
 
 /// An open storage, and where it can be cloned, a way to have another handle on it. Dereferences to the storage.

@@ -12,7 +12,7 @@ use http_body_util::{BodyExt, Empty, Full};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::support::{Case, ask, builder, hits};
+use super::support::{Case, builder};
 use crate::bytes::Bytes;
 use crate::contract::{CacheHarness, Outcome, Verdict, Violation, ensure, ensure_eq};
 use crate::core::key::Matching;
@@ -29,7 +29,11 @@ pub(super) async fn session_what_is_beneath_the_cache_sees_misses_only(harness: 
     let session = builder(harness, &case.cache).service(beneath.clone()).build()?;
     for round in 0..3 {
         for url in ["http://one.example/", "http://two.example/"] {
-            ensure_eq!(hits(session.get(url), "counted").await?, round > 0, "whether {url} is cached in round {round}");
+            ensure_eq!(
+                case.answers(session.get(url), "counted").await?,
+                round > 0,
+                "whether {url} is cached in round {round}"
+            );
         }
     }
     ensure_eq!(beneath.calls(), 2, "requests that reached the service");
@@ -55,8 +59,11 @@ pub(super) async fn session_a_layer_and_a_session_share_what_is_stored(harness: 
         ensure_eq!(call("http://one.example/").await?, expected, "what the layer did");
     }
     let session = builder(harness, &case.cache).service(beneath.clone()).build()?;
-    ensure!(hits(session.get("http://one.example/"), "counted").await?, "a session does not find what a layer stored");
-    hits(session.get("http://two.example/"), "counted").await?;
+    ensure!(
+        case.answers(session.get("http://one.example/"), "counted").await?,
+        "a session does not find what a layer stored"
+    );
+    case.answers(session.get("http://two.example/"), "counted").await?;
     ensure_eq!(call("http://two.example/").await?, Decided::Hit, "what the layer did with what a session stored");
     ensure_eq!(beneath.calls(), 2, "requests that reached the service");
     Ok(Verdict::Kept)
@@ -75,7 +82,7 @@ pub(super) async fn session_a_shared_cache_stores_what_is_for_all(harness: &dyn 
         case.serve(path, &[("cache-control", cache_control), ("set-cookie", "a=1")]);
         for round in 0..2 {
             let request = if is_authorized { case.get(path).header("authorization", "a") } else { case.get(path) };
-            let response = request.send().await?;
+            let response = case.send(request).await?;
             let hit = response.from_cache();
             ensure_eq!(hit, round == 1 && is_stored, "whether {path} is cached in round {round}");
             ensure_eq!(response.headers().contains_key("set-cookie"), !hit, "whether a cookie of {path} is there");
@@ -98,7 +105,7 @@ pub(super) async fn session_every_policy_of_redirects_shares_the_hops(harness: &
         (RedirectPolicy::same_origin(), 200, 2, 3),
         (RedirectPolicy::none(), 301, 0, 3),
     ] {
-        let response = case.get("/one").redirects(policy).send().await?;
+        let response = case.send(case.get("/one").redirects(policy)).await?;
         ensure_eq!(response.status().as_u16(), status, "the status");
         ensure_eq!(response.history().len(), hops, "hops");
         response.bytes().await?;
@@ -112,8 +119,8 @@ pub(super) async fn session_a_relative_url_is_the_one_that_it_means(harness: &dy
     let case = Case::new(harness).await?;
     case.serve("/api/one", &[]);
     let based = builder(harness, &case.cache).base_url(case.origin.url("/api/")).build()?;
-    ensure!(!hits(based.get("one"), "/api/one").await?, "the first answer is cached");
-    ensure!(hits(based.get("/api/one"), "/api/one").await?, "a path is another request");
+    ensure!(!case.answers(based.get("one"), "/api/one").await?, "the first answer is cached");
+    ensure!(case.answers(based.get("/api/one"), "/api/one").await?, "a path is another request");
     ensure!(case.hits("/api/one").await?, "the absolute URL is another request");
     ensure!(based.cache().has_url("one").await?, "a relative URL is not found in the cache");
     Ok(Verdict::Kept)
@@ -133,8 +140,8 @@ pub(super) async fn session_no_option_of_the_cache_is_sent(harness: &dyn CacheHa
         .stale_while_revalidate(true)
         .matching(Matching::default().sort_query(true).ignored_params(["x"]).match_headers(["*"]))
         .partition("tenant");
-    ask(case.get("/one").mode(Mode::NoStore)).await?;
-    ask(with_all).await?;
+    case.ask(case.get("/one").mode(Mode::NoStore)).await?;
+    case.ask(with_all).await?;
     let sent = case.origin.requests();
     let [plain, with_all] = &sent[..] else { return Err(Violation::new(format!("{} requests", sent.len()))) };
     ensure_eq!(with_all.target, plain.target, "what is asked for");

@@ -13,7 +13,7 @@ pub(super) async fn session_an_empty_body_is_a_body(harness: &dyn CacheHarness) 
     let case = Case::new(harness).await?;
     case.origin.on("/empty", Answer::ok(""));
     for round in 0..2 {
-        let response = case.get("/empty").send().await?;
+        let response = case.send(case.get("/empty")).await?;
         ensure_eq!(response.from_cache(), round == 1, "whether the answer is cached in round {round}");
         ensure_eq!(response.bytes().await?.len(), 0, "the length in round {round}");
     }
@@ -43,7 +43,7 @@ pub(super) async fn session_a_large_body_streams_twice(harness: &dyn CacheHarnes
         let answer = Answer::status(200).header("cache-control", "max-age=600");
         case.origin
             .on("/large", body.chunks(PART).fold(answer, |answer, part| answer.chunk(part.to_vec()).pause(pause)));
-        ensure_eq!(pattern_len(case.get("/large").send().await?).await, Some(LEN), "the length from the origin");
+        ensure_eq!(pattern_len(case.send(case.get("/large")).await?).await, Some(LEN), "the length from the origin");
         case.flush().await;
         if case.session.cache().has_url(&url).await? {
             break;
@@ -51,7 +51,7 @@ pub(super) async fn session_a_large_body_streams_twice(harness: &dyn CacheHarnes
     }
     let fetched = case.origin.count();
     for round in 1..=2 {
-        let response = case.get("/large").send().await?;
+        let response = case.send(case.get("/large")).await?;
         ensure!(response.from_cache(), "the body is not cached when it is asked for the {round}. time");
         ensure_eq!(pattern_len(response).await, Some(LEN), "the length in round {round}");
     }
@@ -64,7 +64,7 @@ pub(super) async fn session_a_body_that_is_not_stored_is_read_all_the_same(harne
     const LEN: u64 = 1024 * 1024;
     let case = Case::new(harness).await?;
     case.origin.on("/large", Answer::pattern(LEN));
-    let response = case.get("/large").expire_after(ExpireAfter::DoNotStore).send().await?;
+    let response = case.send(case.get("/large").expire_after(ExpireAfter::DoNotStore)).await?;
     ensure_eq!(pattern_len(response).await, Some(LEN), "the length");
     case.flush().await;
     ensure_eq!(case.session.cache().size().await?, 0, "entries that are stored");
@@ -78,7 +78,7 @@ pub(super) async fn session_a_body_cut_short_is_never_stored(harness: &dyn Cache
     case.origin.on("/length", long().cut_after(999));
     case.origin.on("/chunked", long().chunked().without_final_chunk());
     for path in ["/length", "/chunked"] {
-        let response = case.get(path).timeout(Duration::from_secs(10)).send().await?;
+        let response = case.send(case.get(path).timeout(Duration::from_secs(10))).await?;
         ensure_eq!(pattern_len(response).await, None, "the length of {path}, whose end is missing");
         case.flush().await;
         ensure!(!case.session.cache().has_url(&case.origin.url(path)).await?, "{path} is stored without its end");

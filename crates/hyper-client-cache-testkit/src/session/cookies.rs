@@ -16,13 +16,14 @@ pub(super) async fn session_stored_cookies_reach_the_jar_where_asked_for(harness
     case.serve("/plain", &[("cache-control", "max-age=600")]);
     for wanted in [false, true] {
         let jar = CookieJar::new();
-        let session = builder(harness, &case.cache).cookie_jar(jar.clone()).cookies_from_cache(wanted).build()?;
+        let session = builder(harness, &case.cache).cookie_jar(jar.clone());
+        let session = if wanted { session.cookies_from_cache(true) } else { session }.build()?;
         for (path, has_cookie) in [("/own", true), ("/redirect", true), ("/plain", false)] {
             let url = case.origin.url(path);
-            session.get(&url).send().await?.text().await?;
+            case.send(session.get(&url)).await?.text().await?;
             session.layer().flush().await;
             jar.clear();
-            let response = session.get(&url).send().await?;
+            let response = case.send(session.get(&url)).await?;
             ensure!(response.from_cache(), "{path} is not cached");
             ensure!(
                 response.history().iter().all(|hop| hop.cache_info.as_ref().is_some_and(|info| info.from_cache())),

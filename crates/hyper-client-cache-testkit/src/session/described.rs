@@ -17,7 +17,7 @@ pub(super) async fn session_a_stored_response_says_what_the_fetched_one_said(har
     case.origin.on("/dir/gone", answer);
     case.serve("/fine", &[]);
     for round in 0..2 {
-        let response = case.get("/dir/gone?q=1").header("x-mine", "1").send().await?;
+        let response = case.send(case.get("/dir/gone?q=1").header("x-mine", "1")).await?;
         ensure_eq!(response.from_cache(), round == 1, "whether the answer is cached in round {round}");
         ensure_eq!(response.status().as_u16(), 404, "the status in round {round}");
         ensure_eq!(response.method().as_str(), "GET", "the method in round {round}");
@@ -37,7 +37,7 @@ pub(super) async fn session_a_stored_response_says_what_the_fetched_one_said(har
         ensure_eq!(response.bytes().await?, &b"caf\xe9"[..], "the bytes in round {round}");
         ensure!(!response.is_success(), "a 404 is a success in round {round}");
         ensure!(response.error_for_status().is_err(), "a 404 is no error in round {round}");
-        let fine = case.get("/fine").send().await?.error_for_status()?;
+        let fine = case.send(case.get("/fine")).await?.error_for_status()?;
         ensure!(fine.is_success(), "a 200 is no success in round {round}");
         fine.text().await?;
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::support::{Case, ask, builder, hits};
+use super::support::{Case, builder};
 use crate::contract::{CacheHarness, Outcome, Verdict, ensure, ensure_eq};
 use crate::core::policy::{BeforeStore, Outcome as Decided, RequestFilter, ResponseFilter, Settings};
 use crate::origin::{Answer, Recorded};
@@ -28,16 +28,16 @@ pub(super) async fn session_what_is_stored_must_pass_the_filter(harness: &dyn Ca
     let case = Case::new(harness).await?;
     case.origin.on("/one", [Answer::ok("old").etag("\"1\""), Answer::ok("new")]);
     case.serve("/other", &[]);
-    hits(case.get("/one"), "old").await?;
+    case.answers(case.get("/one"), "old").await?;
     case.hits("/other").await?;
     let filter = ResponseFilter::new(|response| response.body().is_some_and(|body| body != "old")).with_body();
     let strict = builder(harness, &case.cache).settings(Settings::default().filter_read(filter)).build()?;
-    ensure!(hits(strict.get(case.origin.url("/other")), "/other").await?, "what passes is not served");
-    ensure!(hits(case.get("/one"), "old").await?, "what does not pass for one session is gone for another");
-    ensure!(!hits(strict.get(case.origin.url("/one")), "new").await?, "what does not pass is served");
+    ensure!(case.answers(strict.get(case.origin.url("/other")), "/other").await?, "what passes is not served");
+    ensure!(case.answers(case.get("/one"), "old").await?, "what does not pass for one session is gone for another");
+    ensure!(!case.answers(strict.get(case.origin.url("/one")), "new").await?, "what does not pass is served");
     let asked = case.origin.requests().pop();
     ensure!(asked.is_some_and(|last| last.header("if-none-match").is_none()), "what does not pass was asked about");
-    ensure!(hits(strict.get(case.origin.url("/one")), "new").await?, "what came in its place is not served");
+    ensure!(case.answers(strict.get(case.origin.url("/one")), "new").await?, "what came in its place is not served");
     Ok(Verdict::Kept)
 }
 
@@ -46,7 +46,7 @@ pub(super) async fn session_a_filter_decides_which_requests_use_the_cache(harnes
     let filter = RequestFilter::new(|request| !request.headers.contains_key("x-private"));
     let case = Case::with(harness, |builder| builder.filter_request(filter)).await?;
     case.serve("/one", &[]);
-    let private = async || ask(case.get("/one").header("x-private", "1")).await.map(|(decided, _)| decided);
+    let private = async || case.ask(case.get("/one").header("x-private", "1")).await.map(|(decided, _)| decided);
     ensure_eq!(private().await?, Decided::Bypass, "what became of a request that is kept out");
     ensure!(!case.hits("/one").await?, "a request that is kept out left something");
     ensure_eq!(private().await?, Decided::Bypass, "what became of it where something is stored");
@@ -67,7 +67,7 @@ pub(super) async fn session_what_is_stored_may_be_changed_first(harness: &dyn Ca
         answer.header("x-trace", "1").etag("\"v1\"").header("cache-control", "max-age=60")
     });
     for expected in [Decided::Miss, Decided::Hit, Decided::Revalidated, Decided::Hit] {
-        let response = case.get("/one").send().await?;
+        let response = case.send(case.get("/one")).await?;
         let decided = response.cache_info().map(|info| info.outcome);
         ensure_eq!(decided, Some(expected), "what became of a request");
         let (trace, stored) = (response.headers().contains_key("x-trace"), response.headers().get("x-stored").cloned());

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::support::{Case, hits, lifetime};
+use super::support::{Case, lifetime};
 use crate::contract::{CacheHarness, Outcome, Verdict, ensure, ensure_eq};
 use crate::core::policy::CacheControl;
 use crate::origin::Answer;
@@ -18,7 +18,7 @@ pub(super) async fn session_the_servers_lifetime_counts(harness: &dyn CacheHarne
         ("/neither", vec![], 1000),
     ] {
         case.serve(path, &headers);
-        let response = case.get(path).send().await?;
+        let response = case.send(case.get(path)).await?;
         ensure_eq!(lifetime(&response), Some(Duration::from_secs(seconds)), "how long {path} is good for");
         response.text().await?;
         ensure!(case.hits(path).await?, "{path} is not cached");
@@ -46,7 +46,10 @@ pub(super) async fn session_no_store_of_a_request_passes_the_cache(harness: &dyn
     let case = Case::new(harness).await?;
     case.serve("/one", &[]);
     for _ in 0..2 {
-        ensure!(!hits(case.get("/one").header("cache-control", "no-store"), "/one").await?, "no-store was not heard");
+        ensure!(
+            !case.answers(case.get("/one").header("cache-control", "no-store"), "/one").await?,
+            "no-store was not heard"
+        );
     }
     case.flush().await;
     ensure_eq!(case.session.cache().size().await?, 0, "entries after requests with no-store");
@@ -59,7 +62,10 @@ pub(super) async fn session_no_cache_of_a_request_asks_the_server(harness: &dyn 
     let case = Case::new(harness).await?;
     case.serve("/one", &[]);
     for _ in 0..2 {
-        ensure!(!hits(case.get("/one").header("cache-control", "no-cache"), "/one").await?, "no-cache was not heard");
+        ensure!(
+            !case.answers(case.get("/one").header("cache-control", "no-cache"), "/one").await?,
+            "no-cache was not heard"
+        );
     }
     case.flush().await;
     ensure_eq!(case.session.cache().size().await?, 1, "entries after requests with no-cache");
@@ -75,7 +81,10 @@ pub(super) async fn session_headers_are_ignored_where_that_is_asked_for(harness:
     .await?;
     case.serve("/one", &[("cache-control", "no-store, max-age=60")]);
     case.hits("/one").await?;
-    ensure!(hits(case.get("/one").header("cache-control", "no-cache"), "/one").await?, "a request's header was heard");
+    ensure!(
+        case.answers(case.get("/one").header("cache-control", "no-cache"), "/one").await?,
+        "a request's header was heard"
+    );
     harness.clock().advance(Duration::from_secs(30));
     ensure!(!case.hits("/one").await?, "the server's lifetime counts, not that of the settings");
     Ok(Verdict::Kept)
@@ -94,7 +103,7 @@ pub(super) async fn session_variants_lie_side_by_side(harness: &dyn CacheHarness
                 Some(language) => case.get("/one").header("accept-language", language),
                 None => case.get("/one"),
             };
-            let hit = hits(request, language.unwrap_or("none")).await?;
+            let hit = case.answers(request, language.unwrap_or("none")).await?;
             ensure_eq!(hit, round == 1, "whether {language:?} is cached in round {round}");
         }
     }
@@ -109,7 +118,7 @@ pub(super) async fn session_repeated_lines_come_back_as_they_were(harness: &dyn 
     let answer = lines.iter().fold(Answer::ok("/one"), |answer, line| answer.header("x-line", line));
     case.origin.on("/one", answer);
     for round in 0..2 {
-        let response = case.get("/one").send().await?;
+        let response = case.send(case.get("/one")).await?;
         ensure_eq!(response.from_cache(), round == 1, "whether the answer is cached in round {round}");
         let found: Vec<_> = response.headers().get_all("X-Line").iter().map(|value| value.as_bytes()).collect();
         ensure_eq!(found, lines, "the lines in round {round}");
@@ -126,7 +135,7 @@ pub(super) async fn session_directives_of_responses_mean_nothing_in_a_request(ha
     {
         let path = format!("/{directive}");
         case.serve(&path, &[]);
-        let ask = async || hits(case.get(&path).header("cache-control", directive), &path).await;
+        let ask = async || case.answers(case.get(&path).header("cache-control", directive), &path).await;
         ensure!(!ask().await?, "{directive}: the first answer is cached");
         harness.clock().advance(Duration::from_secs(99));
         ensure!(ask().await?, "{directive} in a request was heard");

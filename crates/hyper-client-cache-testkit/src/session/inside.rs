@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::TryStreamExt;
 use http::StatusCode;
 
-use super::support::{Case, ask, hits};
+use super::support::Case;
 use crate::contract::{CacheHarness, Outcome, Verdict, Violation, ensure, ensure_eq};
 use crate::core::cache::{Filter, SortBy};
 use crate::core::policy::{Mode, Outcome as Decided};
@@ -19,7 +19,7 @@ pub(super) async fn session_what_is_stored_is_shown_as_its_response_was(harness:
     let case = Case::new(harness).await?;
     case.serve("/one", &[("cache-control", "max-age=60"), ("x-thing", "5"), ("etag", "\"1\"")]);
     let url = case.origin.url("/one");
-    let response = case.get("/one").send().await?;
+    let response = case.send(case.get("/one")).await?;
     let (created, expires) = (response.created_at(), response.expires());
     let key = response.cache_key().copied();
     response.bytes().await?;
@@ -97,14 +97,14 @@ pub(super) async fn session_deleting_by_request_takes_what_it_selects(harness: &
     case.serve("/one", &[("vary", "accept"), ("cache-control", "max-age=60")]);
     let one = |accept: &'static str| case.get("/one").header("accept", accept);
     for accept in ["a", "b"] {
-        hits(one(accept), "/one").await?;
+        case.answers(one(accept), "/one").await?;
     }
     let (cache, request) = (case.session.cache(), one("a").build()?);
     ensure!(cache.get(&request).await?.is_some(), "what is stored is not found by its request");
     ensure!(cache.delete(&request).await?, "nothing was removed");
     ensure!(cache.get(&request).await?.is_none() && !cache.delete(&request).await?, "what was removed is there");
-    ensure!(hits(one("b"), "/one").await?, "another variant went with it");
-    ensure!(!hits(one("a"), "/one").await?, "what was removed is served");
+    ensure!(case.answers(one("b"), "/one").await?, "another variant went with it");
+    ensure!(!case.answers(one("a"), "/one").await?, "what was removed is served");
     Ok(Verdict::Kept)
 }
 
@@ -133,7 +133,7 @@ pub(super) async fn session_what_is_explained_is_what_is_done(harness: &dyn Cach
         let told = request().explain().await?;
         ensure_eq!(told.outcome, expected, "what is said of request {at}");
         ensure_eq!(case.origin.count(), asked, "requests that reached the origin when request {at} was explained");
-        ensure_eq!(ask(request()).await?.0, expected, "what became of request {at}");
+        ensure_eq!(case.ask(request()).await?.0, expected, "what became of request {at}");
         let reached = case.origin.count() != asked;
         ensure_eq!(told.asks_origin, reached, "whether it was said that request {at} reaches the origin");
     }
@@ -153,9 +153,9 @@ async fn some_stored(harness: &dyn CacheHarness) -> Result<Case, Violation> {
     case.serve("/fresh", &[]);
     case.hits("/fresh").await?;
     case.origin.on("/large", Answer::pattern(1000));
-    case.get("/large").send().await?.bytes().await?;
+    case.send(case.get("/large")).await?.bytes().await?;
     case.origin.on("/hop", Answer::redirect(301, "/fresh").header("cache-control", "max-age=60"));
-    hits(case.get("/hop"), "/fresh").await?;
+    case.answers(case.get("/hop"), "/fresh").await?;
     case.flush().await;
     Ok(case)
 }

@@ -3,7 +3,7 @@
 use http::Method;
 use http_body_util::Full;
 
-use super::support::{Case, ask, builder, hits};
+use super::support::{Case, builder};
 use crate::contract::{CacheHarness, Outcome, Verdict, Violation, ensure, ensure_eq};
 use crate::core::key::Matching;
 use crate::core::policy::{Outcome as Decided, Settings};
@@ -16,9 +16,9 @@ pub(super) async fn session_the_order_of_parameters_counts_unless_sorted(harness
     let case = Case::new(harness).await?;
     case.origin.on("/q", |request: &Recorded| Answer::ok(request.target.clone()));
     let sorting = builder(harness, &case.cache).sort_query(true).build()?;
-    ensure!(!hits(case.get("/q?b=2&a=1"), "/q?b=2&a=1").await?, "the first answer is cached");
-    ensure!(!hits(case.get("/q?a=1&b=2"), "/q?a=1&b=2").await?, "the order does not count");
-    let sorted = async |target: &str, said: &str| hits(sorting.get(case.origin.url(target)), said).await;
+    ensure!(!case.answers(case.get("/q?b=2&a=1"), "/q?b=2&a=1").await?, "the first answer is cached");
+    ensure!(!case.answers(case.get("/q?a=1&b=2"), "/q?a=1&b=2").await?, "the order does not count");
+    let sorted = async |target: &str, said: &str| case.answers(sorting.get(case.origin.url(target)), said).await;
     ensure!(!sorted("/q?b=2&a=1&a=0", "/q?b=2&a=1&a=0").await?, "the first answer is cached");
     ensure!(sorted("/q?a=1&a=0&b=2", "/q?b=2&a=1&a=0").await?, "the order counts although the query is sorted");
     ensure!(!sorted("/q?a=0&a=1&b=2", "/q?a=0&a=1&b=2").await?, "the order within one name does not count");
@@ -32,12 +32,12 @@ pub(super) async fn session_spellings_of_one_url_are_one(harness: &dyn CacheHarn
         case.origin.on(path, Answer::ok(path));
     }
     let url = case.origin.url("/b");
-    hits(case.session.get(&url), "/b").await?;
+    case.answers(case.session.get(&url), "/b").await?;
     for same in [url.replace("http:", "HTTP:"), url.replace("/b", "/a/../b"), format!("{url}#part")] {
-        ensure!(hits(case.session.get(&same), "/b").await?, "{same} is another request");
+        ensure!(case.answers(case.session.get(&same), "/b").await?, "{same} is another request");
     }
     for other in ["/B", "/b/", "/%62"] {
-        ensure!(!hits(case.get(other), other).await?, "{other} is the same request");
+        ensure!(!case.answers(case.get(other), other).await?, "{other} is the same request");
     }
     Ok(Verdict::Kept)
 }
@@ -66,11 +66,11 @@ pub(super) async fn session_bodies_are_compared_by_what_they_say(harness: &dyn C
         (multipart("two", "2"), false),
     ] {
         let post = case.session.post(case.origin.url("/")).header("content-type", &kind).body(body.clone());
-        ensure_eq!(hits(post, "answer").await?, is_hit, "whether {body:?} as {kind} is cached");
+        ensure_eq!(case.answers(post, "answer").await?, is_hit, "whether {body:?} as {kind} is cached");
     }
     for _ in 0..2 {
         let streamed = case.session.post(case.origin.url("/")).body_stream(Full::from("a=1"));
-        ensure_eq!(ask(streamed).await?.0, Decided::Bypass, "what becomes of a body that streams");
+        ensure_eq!(case.ask(streamed).await?.0, Decided::Bypass, "what becomes of a body that streams");
     }
     Ok(Verdict::Kept)
 }
@@ -84,7 +84,7 @@ pub(super) async fn session_an_ignored_member_is_ignored_at_any_depth(harness: &
         (r#"{"deep":[{"ignored":1,"a":2}]}"#, false),
     ] {
         let post = case.session.post(case.origin.url("/")).header("content-type", "application/json").body(body);
-        ensure_eq!(hits(post, "answer").await?, is_hit, "whether {body} is cached");
+        ensure_eq!(case.answers(post, "answer").await?, is_hit, "whether {body} is cached");
     }
     Ok(Verdict::Kept)
 }
@@ -92,12 +92,13 @@ pub(super) async fn session_an_ignored_member_is_ignored_at_any_depth(harness: &
 /// Feature 44: QUERY is answered by its body, and shares nothing with a POST of the same.
 pub(super) async fn session_query_is_answered_by_its_body(harness: &dyn CacheHarness) -> Outcome {
     let case = storing(harness, |builder| builder).await?;
-    let query =
-        async |body: &'static str| hits(case.session.request(query(), case.origin.url("/")).body(body), "answer").await;
+    let query = async |body: &'static str| {
+        case.answers(case.session.request(query(), case.origin.url("/")).body(body), "answer").await
+    };
     ensure!(!query("a").await? && query("a").await?, "a QUERY is not stored");
     ensure!(!query("b").await?, "a QUERY with another body is the same");
     let post = case.session.post(case.origin.url("/")).body("a");
-    ensure!(!hits(post, "answer").await?, "a POST is answered by what a QUERY stored");
+    ensure!(!case.answers(post, "answer").await?, "a POST is answered by what a QUERY stored");
     Ok(Verdict::Kept)
 }
 
@@ -121,10 +122,10 @@ pub(super) async fn session_a_key_function_decides_what_counts(harness: &dyn Cac
         ("/default?2", false),
         ("/default?1", true),
     ] {
-        ensure_eq!(hits(case.get(target), "answer").await?, is_hit, "whether {target} is cached");
+        ensure_eq!(case.answers(case.get(target), "answer").await?, is_hit, "whether {target} is cached");
     }
     let other = case.get("/a1?x").header("authorization", "b");
-    ensure!(!hits(other, "answer").await?, "a key function has merged two callers");
+    ensure!(!case.answers(other, "answer").await?, "a key function has merged two callers");
     Ok(Verdict::Kept)
 }
 
@@ -137,13 +138,17 @@ pub(super) async fn session_an_overridden_method_shares_nothing(harness: &dyn Ca
         Answer::ok(format!("{} {}", request.method, request.header(FIELD).unwrap_or("-")))
     });
     let url = case.origin.url("/one");
-    ensure_eq!(ask(case.get("/one").header(FIELD, "GET")).await?.0, Decided::Bypass, "what becomes of it by default");
+    ensure_eq!(
+        case.ask(case.get("/one").header(FIELD, "GET")).await?.0,
+        Decided::Bypass,
+        "what becomes of it by default"
+    );
     let believing = builder(harness, &case.cache).method_override(true).build()?;
-    hits(believing.get(&url), "GET -").await?;
+    case.answers(believing.get(&url), "GET -").await?;
     let post = || believing.post(&url).header(FIELD, "GET");
-    ensure!(!hits(post(), "POST GET").await?, "it is answered by what a GET stored");
-    ensure!(hits(post(), "POST GET").await?, "it is not stored where it is believed");
-    ensure!(hits(believing.get(&url), "GET -").await?, "it made invalid what a GET stored");
+    ensure!(!case.answers(post(), "POST GET").await?, "it is answered by what a GET stored");
+    ensure!(case.answers(post(), "POST GET").await?, "it is not stored where it is believed");
+    ensure!(case.answers(believing.get(&url), "GET -").await?, "it made invalid what a GET stored");
     Ok(Verdict::Kept)
 }
 
@@ -157,11 +162,11 @@ pub(super) async fn session_partitions_do_not_meet(harness: &dyn CacheHarness) -
         for (request, who) in
             [(case.get("/one"), "a"), (case.get("/one").partition("b"), "b"), (none.get(&url), "none")]
         {
-            let hit = hits(request.header("x-who", who), who).await?;
+            let hit = case.answers(request.header("x-who", who), who).await?;
             ensure_eq!(hit, round == 1, "whether the answer for {who} is cached in round {round}");
         }
     }
-    ensure!(hits(none.get(&url).partition("a"), "a").await?, "a partition is not found from another session");
+    ensure!(case.answers(none.get(&url).partition("a"), "a").await?, "a partition is not found from another session");
     Ok(Verdict::Kept)
 }
 
@@ -184,7 +189,7 @@ pub(super) async fn session_other_options_of_matching_find_nothing(harness: &dyn
         for matching in &all {
             let request = case.get("/?a=1").matching(matching.clone());
             ensure_eq!(
-                hits(request, "answer").await?,
+                case.answers(request, "answer").await?,
                 round == 1,
                 "whether it is cached under {matching:?} in round {round}"
             );
@@ -203,10 +208,10 @@ pub(super) async fn session_what_was_fetched_under_another_trust_is_not_found(ha
     };
     let lax = || builder(harness, &case.cache).danger_accept_invalid_certs(true);
     let strict = || builder(harness, &case.cache).root_certificate(root);
-    let ask = async |builder: SessionBuilder| hits(builder.build()?.get(origin.url("/one")), "/one").await;
-    ensure!(!ask(lax()).await? && ask(lax()).await?, "what a lax session fetched is not stored");
-    ensure!(!ask(strict()).await?, "what a lax session fetched is served to one that verifies");
-    ensure!(ask(strict()).await? && ask(lax()).await?, "what was fetched under the same trust is not found");
+    let fetch = async |builder: SessionBuilder| case.answers(builder.build()?.get(origin.url("/one")), "/one").await;
+    ensure!(!fetch(lax()).await? && fetch(lax()).await?, "what a lax session fetched is not stored");
+    ensure!(!fetch(strict()).await?, "what a lax session fetched is served to one that verifies");
+    ensure!(fetch(strict()).await? && fetch(lax()).await?, "what was fetched under the same trust is not found");
     ensure_eq!(
         case.session.get(origin.url("/one")).send().await.is_err(),
         true,
@@ -226,15 +231,15 @@ pub(super) async fn session_a_head_is_answered_by_a_stored_get_and_not_the_other
     }
     let head = |path: &str| case.session.head(case.origin.url(path));
     case.hits("/one").await?;
-    let response = head("/one").send().await?;
+    let response = case.send(head("/one")).await?;
     ensure!(response.from_cache(), "a HEAD is not answered by the stored GET");
     ensure_eq!(response.content_length(), Some(4), "the length that is announced");
     ensure!(response.headers().contains_key("x-thing"), "a header line of the stored GET is missing");
     ensure_eq!(response.bytes().await?.len(), 0, "the length of the body of a HEAD");
-    ensure!(!hits(head("/two"), "").await? && hits(head("/two"), "").await?, "a HEAD is not stored");
+    ensure!(!case.answers(head("/two"), "").await? && case.answers(head("/two"), "").await?, "a HEAD is not stored");
     ensure!(!case.hits("/two").await?, "a GET is answered by a stored HEAD");
     harness.clock().advance(std::time::Duration::from_secs(60));
-    ensure!(!hits(head("/one"), "").await?, "a HEAD is answered by a GET that is over");
+    ensure!(!case.answers(head("/one"), "").await?, "a HEAD is answered by a GET that is over");
     Ok(Verdict::Kept)
 }
 

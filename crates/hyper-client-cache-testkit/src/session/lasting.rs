@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::support::{Case, ask, hits, lifetime};
+use super::support::{Case, lifetime};
 use crate::contract::{CacheHarness, Outcome, Verdict, ensure, ensure_eq};
 use crate::core::cache::Filter;
 use crate::core::clock::from_millis;
@@ -27,13 +27,13 @@ pub(super) async fn session_a_lifetime_may_have_any_form(harness: &dyn CacheHarn
     let path = |at: usize| format!("/{at}");
     for (at, form) in forms.into_iter().enumerate() {
         case.serve(&path(at), &[]);
-        hits(case.get(&path(at)).expire_after(form), &path(at)).await?;
+        case.answers(case.get(&path(at)).expire_after(form), &path(at)).await?;
     }
     for (millis, is_hit) in [(59_999, true), (1, false)] {
         harness.clock().advance(Duration::from_millis(millis));
         for (at, form) in forms.into_iter().enumerate() {
             ensure_eq!(
-                hits(case.get(&path(at)).expire_after(form), &path(at)).await?,
+                case.answers(case.get(&path(at)).expire_after(form), &path(at)).await?,
                 is_hit,
                 "whether {form:?} is over"
             );
@@ -51,7 +51,7 @@ pub(super) async fn session_what_is_stale_at_once_is_confirmed_each_time(harness
         _ => Answer::ok("/tagged").etag("\"v1\""),
     });
     for expected in [Decided::Miss, Decided::Revalidated, Decided::Revalidated] {
-        ensure_eq!(ask(case.get("/tagged")).await?, (expected, "/tagged".to_owned()), "what became of a request");
+        ensure_eq!(case.ask(case.get("/tagged")).await?, (expected, "/tagged".to_owned()), "what became of a request");
         ensure!(!case.hits("/plain").await?, "what cannot be confirmed is served");
     }
     case.flush().await;
@@ -71,12 +71,12 @@ pub(super) async fn session_a_forced_lifetime_overrides_the_headers(harness: &dy
         _ => case.get(path),
     };
     for (path, is_forced) in [("/rule", true), ("/request", true), ("/plain", false)] {
-        hits(request(path), path).await?;
-        ensure_eq!(hits(case.get(path), path).await?, is_forced, "whether {path} is stored");
+        case.answers(request(path), path).await?;
+        ensure_eq!(case.answers(case.get(path), path).await?, is_forced, "whether {path} is stored");
     }
     harness.clock().advance(MINUTE);
     for path in ["/rule", "/request"] {
-        ensure!(!hits(request(path), path).await?, "{path} lives longer than it was forced to");
+        ensure!(!case.answers(request(path), path).await?, "{path} lives longer than it was forced to");
     }
     Ok(Verdict::Kept)
 }
@@ -128,7 +128,7 @@ pub(super) async fn session_lifetimes_are_spread_where_asked_for(harness: &dyn C
     for number in 0..8 {
         let path = format!("/{number}");
         case.serve(&path, &[]);
-        let response = case.get(&path).send().await?;
+        let response = case.send(case.get(&path)).await?;
         let lasts = lifetime(&response).unwrap_or(Duration::MAX);
         response.bytes().await?;
         ensure!((HALF..=WHOLE).contains(&lasts), "a lifetime of {WHOLE:?} became {lasts:?}");
@@ -159,7 +159,7 @@ pub(super) async fn session_errors_are_kept_for_as_long_as_their_status_says(har
         ensure!(!case.hits(path).await?, "{path} is cached before it was asked for");
     }
     harness.clock().advance(Duration::from_millis(59_999));
-    let again = case.get("/missing").send().await?;
+    let again = case.send(case.get("/missing")).await?;
     ensure!(again.from_cache() && again.status() == StatusCode::NOT_FOUND, "a 404 is not kept for its time");
     ensure!(case.hits("/gone").await?, "a status that is allowed is not stored");
     ensure!(!case.hits("/forbidden").await?, "a status that is not allowed is stored");
@@ -178,8 +178,8 @@ pub(super) async fn session_a_body_over_the_limit_is_not_stored(harness: &dyn Ca
     for (path, body, is_stored) in
         [("/fits", "12345", true), ("/announced", "123456", false), ("/chunked", "123456", false)]
     {
-        ensure!(!hits(case.get(path), body).await?, "{path} is cached before it was asked for");
-        ensure_eq!(hits(case.get(path), body).await?, is_stored, "whether {path} is stored");
+        ensure!(!case.answers(case.get(path), body).await?, "{path} is cached before it was asked for");
+        ensure_eq!(case.answers(case.get(path), body).await?, is_stored, "whether {path} is stored");
     }
     case.flush().await;
     ensure_eq!(case.session.cache().size().await?, 1, "entries that are stored");

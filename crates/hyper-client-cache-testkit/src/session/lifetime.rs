@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::support::{Case, hits};
+use super::support::Case;
 use crate::contract::{CacheHarness, Outcome, Verdict, ensure, ensure_eq};
 use crate::core::policy::ExpireAfter;
 
@@ -17,11 +17,11 @@ pub(super) async fn session_a_request_may_say_how_long(harness: &dyn CacheHarnes
             Some(seconds) => case.get(path).expire_after(Duration::from_secs(seconds)),
             None => case.get(path),
         };
-        ensure!(!hits(request(), path).await?, "{path} is cached before it was asked for");
+        ensure!(!case.answers(request(), path).await?, "{path} is cached before it was asked for");
         harness.clock().advance(Duration::from_millis(lives));
-        ensure!(hits(request(), path).await?, "{path} does not live for its time");
+        ensure!(case.answers(request(), path).await?, "{path} does not live for its time");
         harness.clock().advance(Duration::from_millis(1));
-        ensure!(!hits(request(), path).await?, "{path} lives longer than its time");
+        ensure!(!case.answers(request(), path).await?, "{path} lives longer than its time");
     }
     let sent = case.origin.requests();
     let leaked =
@@ -37,7 +37,7 @@ pub(super) async fn session_nothing_said_is_kept_until_deleted(harness: &dyn Cac
     case.hits("/one").await?;
     harness.clock().advance(Duration::from_secs(10 * 365 * 24 * 3600));
     ensure!(case.hits("/one").await?, "an answer without any lifetime expired");
-    ensure_eq!(case.get("/one").send().await?.expires(), None, "when it expires");
+    ensure_eq!(case.send(case.get("/one")).await?.expires(), None, "when it expires");
     Ok(Verdict::Kept)
 }
 
@@ -47,7 +47,7 @@ pub(super) async fn session_what_is_not_to_be_stored_is_not(harness: &dyn CacheH
     case.serve("/one", &[]);
     case.origin.on("/error", crate::origin::Answer::status(500).body("/error"));
     for _ in 0..2 {
-        ensure!(!hits(case.get("/one").expire_after(ExpireAfter::DoNotStore), "/one").await?, "/one is cached");
+        ensure!(!case.answers(case.get("/one").expire_after(ExpireAfter::DoNotStore), "/one").await?, "/one is cached");
         ensure!(!case.hits("/error").await?, "an error is cached");
     }
     case.flush().await;
@@ -63,12 +63,14 @@ pub(super) async fn session_the_expired_are_removed_and_the_others_kept(harness:
         let path = format!("/{number}");
         case.serve(&path, &[]);
         let expire_after = if number < 12 { ExpireAfter::After(Duration::from_secs(1)) } else { ExpireAfter::Never };
-        hits(case.get(&path).expire_after(expire_after), &path).await?;
+        case.answers(case.get(&path).expire_after(expire_after), &path).await?;
     }
     case.flush().await;
     ensure_eq!(case.session.cache().size().await?, 14, "entries that are stored");
     harness.clock().advance(Duration::from_secs(1));
-    case.session.cache().delete_expired().await?;
+    // What is over is not there, removed or not.
+    ensure_eq!(case.session.cache().size().await?, 2, "entries that are not over");
+    ensure_eq!(case.session.cache().delete_expired().await?, 12, "entries that were removed");
     ensure_eq!(case.session.cache().size().await?, 2, "entries that are left");
     for number in 0..14 {
         let url = case.origin.url(&format!("/{number}"));
@@ -88,7 +90,10 @@ pub(super) async fn session_a_disabled_session_neither_reads_nor_writes(harness:
     {
         let _disabled = case.session.disabled();
         ensure!(!case.hits("/stored").await? && !case.hits("/new").await?, "a disabled session reads its cache");
-        ensure!(hits(other.get(case.origin.url("/stored")), "/stored").await?, "another session is disabled as well");
+        ensure!(
+            case.answers(other.get(case.origin.url("/stored")), "/stored").await?,
+            "another session is disabled as well"
+        );
         case.flush().await;
         ensure_eq!(case.session.cache().size().await?, 1, "entries after a disabled session's requests");
     }
@@ -106,7 +111,7 @@ pub(super) async fn session_offline_answers_what_is_stored_or_504(harness: &dyn 
     case.session.offline(true);
     ensure!(case.hits("/one").await?, "what is stored is not served offline");
     ensure_eq!(
-        case.get("/two").send().await?.status(),
+        case.send(case.get("/two")).await?.status(),
         StatusCode::GATEWAY_TIMEOUT,
         "the status of what is not stored"
     );

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use futures_util::TryStreamExt;
 
-use super::support::{Case, hits};
+use super::support::Case;
 use crate::contract::{CacheHarness, Outcome, Verdict, ensure, ensure_eq};
 use crate::origin::Answer;
 
@@ -12,7 +12,7 @@ use crate::origin::Answer;
 pub(super) async fn session_what_is_stored_is_found_by_url(harness: &dyn CacheHarness) -> Outcome {
     let case = Case::new(harness).await?;
     case.origin.on("/one", Answer::ok("/one"));
-    hits(case.get("/one?a=1"), "/one").await?;
+    case.answers(case.get("/one?a=1"), "/one").await?;
     let cache = case.session.cache();
     ensure!(cache.has_url(&case.origin.url("/one?a=1")).await?, "a stored URL is not found");
     for other in ["/one", "/one?a=2", "/two?a=1"] {
@@ -20,7 +20,7 @@ pub(super) async fn session_what_is_stored_is_found_by_url(harness: &dyn CacheHa
     }
     ensure_eq!(cache.delete_url(&case.origin.url("/one?a=1")).await?, 1, "how many were deleted");
     ensure!(!cache.has_url(&case.origin.url("/one?a=1")).await?, "a deleted URL is found");
-    ensure!(!hits(case.get("/one?a=1"), "/one").await?, "a deleted answer is served");
+    ensure!(!case.answers(case.get("/one?a=1"), "/one").await?, "a deleted answer is served");
     Ok(Verdict::Kept)
 }
 
@@ -47,7 +47,7 @@ pub(super) async fn session_deleting_by_url_takes_every_variant(harness: &dyn Ca
     case.serve("/one", &[("vary", "accept"), ("cache-control", "max-age=600")]);
     case.serve("/two", &[]);
     case.hits("/two").await?;
-    let ask = |accept: &'static str| hits(case.get("/one").header("accept", accept), "/one");
+    let ask = |accept: &'static str| case.answers(case.get("/one").header("accept", accept), "/one");
     for accept in ["a", "b"] {
         ensure!(!ask(accept).await? && ask(accept).await?, "a variant is not cached");
     }
@@ -62,7 +62,7 @@ pub(super) async fn session_clearing_leaves_nothing(harness: &dyn CacheHarness) 
     let case = Case::new(harness).await?;
     case.serve("/one", &[]);
     case.origin.on("/from", Answer::redirect(301, "/one").header("cache-control", "max-age=600"));
-    case.get("/from").send().await?.text().await?;
+    case.send(case.get("/from")).await?.text().await?;
     case.flush().await;
     case.session.cache().clear().await?;
     ensure_eq!(case.cache.responses().size().await?, 0, "responses that are left");

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use http::Method;
 
-use super::support::{Case, hits};
+use super::support::Case;
 use crate::contract::{CacheHarness, Outcome, Verdict, ensure, ensure_eq};
 use crate::core::session::{RequestBuilder, SessionBuilder};
 use crate::origin::{Answer, Recorded};
@@ -23,7 +23,8 @@ pub(super) async fn session_each_payload_is_a_request_of_its_own(harness: &dyn C
             for round in 0..2 {
                 for payload in payloads {
                     let request = case.session.request(method.clone(), case.origin.url("/echo"));
-                    let (response, said) = (with(request, kind, &payload).send().await?, said(&method, kind, &payload));
+                    let (response, said) =
+                        (case.send(with(request, kind, &payload)).await?, said(&method, kind, &payload));
                     let what = format!("{method} with {payload:?} as {kind} in round {round}");
                     ensure_eq!(response.from_cache(), round == 1, "whether the answer is cached to {what}");
                     ensure_eq!(response.text().await?, said, "the answer to {what}");
@@ -58,7 +59,7 @@ pub(super) async fn session_what_is_ignored_does_not_count(harness: &dyn CacheHa
                     "headers" => request.header("x-ignored", ignored).header("x-counts", counts),
                     _ => with(request, kind, &[("ignored", ignored), ("counts", counts)]),
                 };
-                hits(request, "answer").await
+                case.answers(request, "answer").await
             };
             let what = format!("{method} with {kind}");
             ensure!(!ask("1", "1").await?, "the first {what} is a hit");
@@ -84,15 +85,19 @@ pub(super) async fn session_a_matched_header_counts(harness: &dyn CacheHarness) 
                 Some(value) => case.get("/one").header("x-one", value),
                 None => case.get("/one"),
             };
-            ensure_eq!(hits(request, "/one").await?, round == 1, "whether {value:?} is cached in round {round}");
+            ensure_eq!(
+                case.answers(request, "/one").await?,
+                round == 1,
+                "whether {value:?} is cached in round {round}"
+            );
         }
     }
     let other = case.get("/one").header("x-other", "a");
-    ensure!(hits(other, "/one").await?, "a header that nobody named counts");
+    ensure!(case.answers(other, "/one").await?, "a header that nobody named counts");
     // What a session sends with each request counts like what one request sends.
     let next = super::support::builder(harness, &case.cache).match_headers(["x-one", "accept"]);
     let next = next.default_header("accept", "text/plain").build()?;
-    ensure!(!hits(next.get(case.origin.url("/one")), "/one").await?, "a default header does not count");
+    ensure!(!case.answers(next.get(case.origin.url("/one")), "/one").await?, "a default header does not count");
     Ok(Verdict::Kept)
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::TryStreamExt;
 use http::StatusCode;
 
-use super::support::{Case, ask, builder, hits, lifetime};
+use super::support::{Case, builder, lifetime};
 use crate::contract::{CacheHarness, Outcome, Verdict, Violation, ensure, ensure_eq};
 use crate::core::cache::Cache;
 use crate::core::policy::{Mode, Outcome as Decided, UrlRule};
@@ -30,11 +30,11 @@ pub(super) async fn session_each_mode_reads_and_stores_what_it_says(harness: &dy
         let path = format!("/{mode:?}");
         case.origin.on(&path, confirming);
         let url = case.origin.url(&path);
-        let decided = async || ask(case.get(&path).mode(mode)).await.map(|(decided, _)| decided);
+        let decided = async || case.ask(case.get(&path).mode(mode)).await.map(|(decided, _)| decided);
         ensure_eq!(decided().await?, missing, "what {mode:?} does about what is not there");
         case.flush().await;
         ensure_eq!(case.session.cache().has_url(&url).await?, is_stored, "whether {mode:?} stores what comes");
-        hits(case.get(&path), "body").await?;
+        case.answers(case.get(&path), "body").await?;
         ensure_eq!(decided().await?, fresh, "what {mode:?} does about what is fresh");
         harness.clock().advance(Duration::from_secs(61));
         ensure_eq!(decided().await?, stale, "what {mode:?} does about what is stale");
@@ -51,12 +51,15 @@ pub(super) async fn session_the_nearest_mode_counts(harness: &dyn CacheHarness) 
     for path in ["/session", "/rule"] {
         case.origin.on(path, confirming);
     }
-    let status = case.get("/session").send().await?.status();
+    let status = case.send(case.get("/session")).await?.status();
     ensure_eq!(status, StatusCode::GATEWAY_TIMEOUT, "the status by the mode of the session");
     for _ in 0..2 {
-        ensure!(!hits(case.get("/rule"), "body").await?, "the mode of the rule does not count");
+        ensure!(!case.answers(case.get("/rule"), "body").await?, "the mode of the rule does not count");
     }
-    ensure!(hits(case.get("/rule").mode(Mode::Default), "body").await?, "the request's own mode does not count");
+    ensure!(
+        case.answers(case.get("/rule").mode(Mode::Default), "body").await?,
+        "the request's own mode does not count"
+    );
     ensure_eq!(case.origin.count(), 2, "requests that reached the origin");
     Ok(Verdict::Kept)
 }
@@ -67,7 +70,7 @@ pub(super) async fn session_reading_only_changes_nothing(harness: &dyn CacheHarn
     let reader = builder(harness, &case.cache).mode(Mode::ReadOnly).build()?;
     for path in ["/confirmed", "/replaced", "/forbidden", "/gone"] {
         case.origin.on(path, confirming);
-        hits(case.get(path), "body").await?;
+        case.answers(case.get(path), "body").await?;
     }
     case.flush().await;
     let before = stored(&*case.cache).await?;
@@ -83,10 +86,13 @@ pub(super) async fn session_reading_only_changes_nothing(harness: &dyn CacheHarn
     for path in ["/confirmed", "/replaced", "/forbidden", "/gone", "/new"] {
         let url = case.origin.url(path);
         for request in [reader.get(&url), reader.get(&url).refresh(), reader.post(&url), reader.head(&url)] {
-            ask(request).await?;
+            case.ask(request).await?;
         }
     }
-    ensure!(hits(reader.get(case.origin.url("/confirmed")), "body").await?, "a session that only reads reads nothing");
+    ensure!(
+        case.answers(reader.get(case.origin.url("/confirmed")), "body").await?,
+        "a session that only reads reads nothing"
+    );
     reader.layer().flush().await;
     ensure!(stored(&*case.cache).await? == before, "what is stored has changed");
     Ok(Verdict::Kept)
@@ -97,9 +103,9 @@ pub(super) async fn session_what_is_fresh_is_revalidated_where_asked_for(harness
     let case = Case::with(harness, |builder| builder.always_revalidate(true)).await?;
     case.origin.on("/one", confirming);
     for expected in [Decided::Miss, Decided::Revalidated, Decided::Revalidated] {
-        ensure_eq!(ask(case.get("/one")).await?, (expected, "body".to_owned()), "what became of a request");
+        ensure_eq!(case.ask(case.get("/one")).await?, (expected, "body".to_owned()), "what became of a request");
     }
-    let forced = ask(case.get("/one").mode(Mode::ForceCache)).await?.0;
+    let forced = case.ask(case.get("/one").mode(Mode::ForceCache)).await?.0;
     ensure_eq!(forced, Decided::Hit, "what became of one that wants what is stored");
     Ok(Verdict::Kept)
 }
@@ -110,7 +116,7 @@ pub(super) async fn session_settings_change_for_the_next_request(harness: &dyn C
     let other = builder(harness, &case.cache).build()?;
     case.serve("/one", &[]);
     let lasts = async |request: RequestBuilder| -> Result<Option<Duration>, Violation> {
-        let response = request.reload().send().await?;
+        let response = case.send(request.reload()).await?;
         let lasts = lifetime(&response);
         response.bytes().await?;
         Ok(lasts)

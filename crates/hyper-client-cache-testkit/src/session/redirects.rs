@@ -22,13 +22,13 @@ pub(super) async fn session_each_hop_is_stored_and_answered_by_itself(harness: &
         let (begin, end) = (path(0), path(hops));
         case.serve(&end, &[]);
         let before = case.origin.count();
-        let first = case.get(&begin).send().await?;
+        let first = case.send(case.get(&begin)).await?;
         ensure_eq!(first.history().len(), hops, "hops");
         ensure_eq!(first.text().await?, end, "the body after {hops} hops");
         case.flush().await;
         redirects = redirects.saturating_add(hops as u64);
         ensure_eq!(case.cache.redirects().size().await?, redirects, "redirects that are stored");
-        let again = case.get(&begin).send().await?;
+        let again = case.send(case.get(&begin)).await?;
         ensure!(again.from_cache(), "the answer after {hops} hops is not cached");
         ensure_eq!(again.history().len(), hops, "hops from the cache");
         ensure_eq!(again.text().await?, end, "the body from the cache after {hops} hops");
@@ -50,7 +50,7 @@ pub(super) async fn session_a_redirect_is_found_and_deleted_by_its_url(harness: 
     }
     case.serve("/end", &[]);
     for path in ["/a", "/b"] {
-        case.get(path).send().await?.text().await?;
+        case.send(case.get(path)).await?.text().await?;
     }
     case.flush().await;
     let cache = case.session.cache();
@@ -74,7 +74,7 @@ pub(super) async fn session_expired_redirects_go_and_the_others_stay(harness: &d
         case.hits(&path).await?;
     }
     case.origin.on("/old/redirect", Answer::redirect(301, "/old/0").header("cache-control", "max-age=1"));
-    case.get("/old/redirect").send().await?.text().await?;
+    case.send(case.get("/old/redirect")).await?.text().await?;
     case.flush().await;
     ensure_eq!(case.cache.responses().size().await?, 12, "responses that are stored");
     ensure_eq!(case.cache.redirects().size().await?, 1, "redirects that are stored");
@@ -85,7 +85,7 @@ pub(super) async fn session_expired_redirects_go_and_the_others_stay(harness: &d
         case.origin.on(from, Answer::redirect(301, to).header("cache-control", "max-age=600"));
     }
     case.serve("/end", &[]);
-    case.get("/hop/0").send().await?.text().await?;
+    case.send(case.get("/hop/0")).await?.text().await?;
     case.flush().await;
 
     let cache = case.session.cache();
@@ -96,7 +96,7 @@ pub(super) async fn session_expired_redirects_go_and_the_others_stay(harness: &d
         ensure!(!cache.has_url(&case.origin.url(&path)).await?, "{path} is still there");
     }
     let reached = case.origin.count();
-    let response = case.get("/hop/0").send().await?;
+    let response = case.send(case.get("/hop/0")).await?;
     ensure_eq!(response.history().len(), 3, "hops that are left");
     ensure_eq!(response.text().await?, "/end", "the body after them");
     ensure!(case.hits("/new").await?, "what never expires is gone");

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::support::{Case, hits};
+use super::support::Case;
 use crate::contract::{CacheHarness, Outcome, Verdict, ensure, ensure_eq};
 use crate::core::policy::Outcome as Decided;
 use crate::origin::{Answer, Recorded};
@@ -19,7 +19,7 @@ pub(super) async fn session_a_304_renews_what_is_stored(harness: &dyn CacheHarne
     });
     case.hits("/one").await?;
     harness.clock().advance(Duration::from_secs(61));
-    let response = case.get("/one").send().await?;
+    let response = case.send(case.get("/one")).await?;
     let revalidated = response.cache_info().is_some_and(|info| info.outcome == Decided::Revalidated);
     ensure!(revalidated, "the answer does not say that it was revalidated");
     ensure!(response.headers().contains_key("x-new"), "a header line of the 304 is not in the answer");
@@ -39,9 +39,9 @@ pub(super) async fn session_a_changed_answer_replaces_what_is_stored(harness: &d
         let version = version.fetch_add(1, Ordering::Relaxed);
         Answer::ok(format!("v{version}")).etag(&format!("\"v{version}\"")).header("cache-control", "max-age=60")
     });
-    ensure!(!hits(case.get("/one"), "v0").await?, "the first answer is cached");
-    ensure!(!hits(case.get("/one").refresh(), "v1").await?, "a refresh is answered by what is stored");
-    ensure!(hits(case.get("/one"), "v1").await?, "what came does not replace what was stored");
+    ensure!(!case.answers(case.get("/one"), "v0").await?, "the first answer is cached");
+    ensure!(!case.answers(case.get("/one").refresh(), "v1").await?, "a refresh is answered by what is stored");
+    ensure!(case.answers(case.get("/one"), "v1").await?, "what came does not replace what was stored");
     let sent = case.origin.requests();
     ensure_eq!(sent.get(1).and_then(|request| request.header("if-none-match")), Some("\"v0\""), "the validator sent");
     Ok(Verdict::Kept)
@@ -52,7 +52,7 @@ pub(super) async fn session_a_refresh_without_validators_fetches_anew(harness: &
     let case = Case::new(harness).await?;
     case.serve("/one", &[]);
     case.hits("/one").await?;
-    ensure!(!hits(case.get("/one").refresh(), "/one").await?, "a refresh did not ask the origin");
+    ensure!(!case.answers(case.get("/one").refresh(), "/one").await?, "a refresh did not ask the origin");
     ensure_eq!(case.origin.count(), 2, "requests that reached the origin");
     ensure!(case.hits("/one").await?, "what came is not stored");
     Ok(Verdict::Kept)
@@ -67,11 +67,11 @@ pub(super) async fn session_stale_is_served_on_an_error_where_allowed(harness: &
         case.origin.on(path, Answer::status(503).body("down"));
     }
     harness.clock().advance(Duration::from_secs(50));
-    let stale = case.get("/lax").send().await?;
+    let stale = case.send(case.get("/lax")).await?;
     ensure!(stale.is_stale() && stale.from_cache(), "the answer does not say that it is a stale one from the cache");
     ensure_eq!(stale.text().await?, "/lax", "the body in place of an error");
-    ensure!(!case.get("/strict").send().await?.from_cache(), "must-revalidate was not heard");
+    ensure!(!case.send(case.get("/strict")).await?.from_cache(), "must-revalidate was not heard");
     harness.clock().advance(Duration::from_secs(61));
-    ensure!(!hits(case.get("/lax"), "down").await?, "stale is served after its window");
+    ensure!(!case.answers(case.get("/lax"), "down").await?, "stale is served after its window");
     Ok(Verdict::Kept)
 }

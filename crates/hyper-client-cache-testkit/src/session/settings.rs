@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::support::{Case, hits, lifetime};
+use super::support::{Case, lifetime};
 use crate::contract::{CacheHarness, Outcome, Verdict, ensure, ensure_eq};
 use crate::core::policy::{ExpireAfter, ResponseFilter, UrlRule};
 use crate::origin::Answer;
@@ -28,16 +28,19 @@ pub(super) async fn session_a_filter_may_look_at_the_body(harness: &dyn CacheHar
         ("/status", Answer::status(404).body(good), good, false),
     ] {
         case.origin.on(path, answer);
-        ensure!(!hits(case.get(path), body).await?, "{path} is cached before it was asked for");
+        ensure!(!case.answers(case.get(path), body).await?, "{path} is cached before it was asked for");
         case.flush().await;
-        ensure_eq!(hits(case.get(path), body).await?, is_stored, "whether {path} is stored");
+        ensure_eq!(case.answers(case.get(path), body).await?, is_stored, "whether {path} is stored");
     }
     {
         let _disabled = case.session.disabled();
-        ensure!(!hits(case.get("/good"), good).await?, "a disabled session is answered from the cache");
+        ensure!(!case.answers(case.get("/good"), good).await?, "a disabled session is answered from the cache");
     }
-    ensure!(hits(case.get("/good"), good).await?, "what was stored is gone after the session was disabled");
-    ensure!(!hits(case.session.post(case.origin.url("/good")), good).await?, "a POST is answered from the cache");
+    ensure!(case.answers(case.get("/good"), good).await?, "what was stored is gone after the session was disabled");
+    ensure!(
+        !case.answers(case.session.post(case.origin.url("/good")), good).await?,
+        "a POST is answered from the cache"
+    );
     Ok(Verdict::Kept)
 }
 
@@ -66,7 +69,7 @@ pub(super) async fn session_the_first_rule_that_matches_counts(harness: &dyn Cac
         ("/", Some(100)),
     ] {
         case.serve(path, &[]);
-        let response = case.get(path).send().await?;
+        let response = case.send(case.get(path)).await?;
         ensure_eq!(lifetime(&response), seconds.map(Duration::from_secs), "how long {path} is good for");
         response.text().await?;
         ensure!(case.hits(path).await?, "{path} is not cached");
@@ -74,7 +77,7 @@ pub(super) async fn session_the_first_rule_that_matches_counts(harness: &dyn Cac
     case.serve("/not", &[]);
     ensure!(!case.hits("/not").await? && !case.hits("/not").await?, "what a rule keeps out is stored");
     case.serve("/a/own", &[]);
-    hits(case.get("/a/own").expire_after(ExpireAfter::seconds(5)), "/a/own").await?;
+    case.answers(case.get("/a/own").expire_after(ExpireAfter::seconds(5)), "/a/own").await?;
     harness.clock().advance(Duration::from_secs(5));
     ensure!(!case.hits("/a/own").await?, "the rule is before the request");
     Ok(Verdict::Kept)

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::support::{Case, ask, hits};
+use super::support::Case;
 use crate::contract::{CacheHarness, Outcome, Verdict, ensure, ensure_eq};
 use crate::core::policy::Outcome as Decided;
 use crate::origin::Answer;
@@ -13,17 +13,22 @@ pub(super) async fn session_stale_is_served_while_it_is_refreshed(harness: &dyn 
     let answer =
         |body: &'static str| Answer::ok(body).header("cache-control", "max-age=10, stale-while-revalidate=100");
     case.origin.on("/one", [answer("old"), answer("new")]);
-    hits(case.get("/one"), "old").await?;
+    case.answers(case.get("/one"), "old").await?;
     harness.clock().advance(Duration::from_secs(50));
-    let stale = case.get("/one").send().await?;
+    let stale = case.send(case.get("/one")).await?;
     ensure!(stale.is_stale() && stale.from_cache(), "the answer does not say that it is a stale one from the cache");
     ensure_eq!(stale.text().await?, "old", "the body while it is refreshed");
-    case.origin.arrived(2).await;
+    let arrived = tokio::time::timeout(Duration::from_secs(10), case.origin.arrived(2));
+    ensure!(arrived.await.is_ok(), "what is stale is not refreshed");
     case.quiet().await;
-    ensure_eq!(ask(case.get("/one")).await?, (Decided::Hit, "new".to_owned()), "what became of a request after that");
+    ensure_eq!(
+        case.ask(case.get("/one")).await?,
+        (Decided::Hit, "new".to_owned()),
+        "what became of a request after that"
+    );
     ensure_eq!(case.origin.count(), 2, "requests that reached the origin");
     harness.clock().advance(Duration::from_secs(110));
-    ensure_eq!(ask(case.get("/one")).await?.0, Decided::Miss, "what became of one after the window");
+    ensure_eq!(case.ask(case.get("/one")).await?.0, Decided::Miss, "what became of one after the window");
     Ok(Verdict::Kept)
 }
 
@@ -34,14 +39,17 @@ pub(super) async fn session_a_request_may_have_stale_windows_of_its_own(harness:
     for (path, cache_control) in [("/closed", "max-age=10"), ("/open", "max-age=10, stale-if-error=100")] {
         case.serve(path, &[("cache-control", cache_control)]);
         // What nobody may serve any more when it is stored is not kept.
-        hits(case.get(path).stale_if_error(window), path).await?;
+        case.answers(case.get(path).stale_if_error(window), path).await?;
         case.origin.on(path, Answer::status(503).body("down"));
     }
     harness.clock().advance(Duration::from_secs(50));
-    ensure!(!hits(case.get("/closed"), "down").await?, "stale is served although nobody said so");
-    ensure!(hits(case.get("/open"), "/open").await?, "stale is not served although the response says so");
-    ensure!(hits(case.get("/closed").stale_if_error(window), "/closed").await?, "a request cannot open the window");
-    ensure!(!hits(case.get("/open").stale_if_error(false), "down").await?, "a request cannot close the window");
+    ensure!(!case.answers(case.get("/closed"), "down").await?, "stale is served although nobody said so");
+    ensure!(case.answers(case.get("/open"), "/open").await?, "stale is not served although the response says so");
+    ensure!(
+        case.answers(case.get("/closed").stale_if_error(window), "/closed").await?,
+        "a request cannot open the window"
+    );
+    ensure!(!case.answers(case.get("/open").stale_if_error(false), "down").await?, "a request cannot close the window");
     Ok(Verdict::Kept)
 }
 
@@ -53,17 +61,17 @@ pub(super) async fn session_an_unsafe_request_removes_what_it_changes(harness: &
     case.serve("/two", &[("cache-control", "max-age=600")]);
     case.origin.on("/moves", Answer::status(201).header("location", "/two"));
     case.origin.on("/fails", Answer::status(500).header("location", "/two"));
-    let one = async |accept: &'static str| hits(case.get("/one").header("accept", accept), "/one").await;
+    let one = async |accept: &'static str| case.answers(case.get("/one").header("accept", accept), "/one").await;
     for accept in ["a", "b"] {
         one(accept).await?;
     }
     case.hits("/two").await?;
-    ask(case.session.post(case.origin.url("/fails")).body("x")).await?;
+    case.ask(case.session.post(case.origin.url("/fails")).body("x")).await?;
     ensure!(one("a").await? && case.hits("/two").await?, "a request that failed removed something");
-    ask(case.session.put(case.origin.url("/one")).body("x")).await?;
+    case.ask(case.session.put(case.origin.url("/one")).body("x")).await?;
     ensure!(!one("a").await? && !one("b").await?, "what was changed is still there");
     ensure!(case.hits("/two").await?, "what was not changed is gone");
-    ask(case.session.post(case.origin.url("/moves")).body("x")).await?;
+    case.ask(case.session.post(case.origin.url("/moves")).body("x")).await?;
     ensure!(!case.hits("/two").await?, "what the answer points to is still there");
     Ok(Verdict::Kept)
 }

@@ -27,7 +27,7 @@ impl Case {
         configure: impl FnOnce(SessionBuilder) -> SessionBuilder,
     ) -> Result<Self, Violation> {
         let cache = harness.open().await;
-        let session = configure(builder(harness, &cache)).build()?;
+        let session = harness.session(configure(plain(harness, &cache))).build()?;
         Ok(Self { session, cache, origin: Origin::scripted().await })
     }
 
@@ -44,7 +44,28 @@ impl Case {
 
     /// Asks for a path, and says whether the answer, whose body must be the path, came from the cache.
     pub(super) async fn hits(&self, path: &str) -> Result<bool, Violation> {
-        hits(self.get(path), path).await
+        self.answers(self.get(path), path).await
+    }
+
+    /// Sends when the store has all that it was given, so that it is the store that is asked and not what waits for it;
+    /// reads the body, which must be `body`, and says whether it came from the cache.
+    pub(super) async fn answers(&self, request: RequestBuilder, body: &str) -> Result<bool, Violation> {
+        self.flush().await;
+        hits(request, body).await
+    }
+
+    /// The same for a request whose body may be anything: says what the cache did, and what the body was.
+    pub(super) async fn ask(&self, request: RequestBuilder) -> Result<(Outcome, String), Violation> {
+        let response = self.send(request).await?;
+        let decided = response.cache_info().map(|info| info.outcome);
+        let decided = decided.ok_or_else(|| Violation::new("a response does not say what the cache did"))?;
+        Ok((decided, response.text().await?))
+    }
+
+    /// Sends when the store has all that it was given.
+    pub(super) async fn send(&self, request: RequestBuilder) -> Result<Response, Violation> {
+        self.flush().await;
+        Ok(request.send().await?)
     }
 
     /// Waits until nothing is on its way to the store any more.
@@ -62,7 +83,7 @@ impl Case {
     }
 }
 
-/// Sends, reads the body, which must be `body`, and says whether it came from the cache.
+/// Sends at once, reads the body, which must be `body`, and says whether it came from the cache.
 pub(super) async fn hits(request: RequestBuilder, body: &str) -> Result<bool, Violation> {
     let response = request.send().await?;
     let from_cache = response.from_cache();
@@ -70,21 +91,17 @@ pub(super) async fn hits(request: RequestBuilder, body: &str) -> Result<bool, Vi
     if text == body { Ok(from_cache) } else { Err(Violation::new(format!("the body is {text:?}, not {body:?}"))) }
 }
 
-/// Sends, reads the body, and says what the cache did and what the body was.
-pub(super) async fn ask(request: RequestBuilder) -> Result<(Outcome, String), Violation> {
-    let response = request.send().await?;
-    let decided = response.cache_info().map(|info| info.outcome);
-    let decided = decided.ok_or_else(|| Violation::new("a response does not say what the cache did"))?;
-    Ok((decided, response.text().await?))
-}
-
 /// For how long a response says that it is good; `None`: for ever.
 pub(super) fn lifetime(response: &Response) -> Option<Duration> {
     response.expires()?.duration_since(response.created_at()?).ok()
 }
 
-/// Options of a session over `cache`, which it shares.
+/// Options of another session over `cache`, which it shares.
 pub(super) fn builder(harness: &dyn CacheHarness, cache: &Arc<dyn Cache>) -> SessionBuilder {
+    harness.session(plain(harness, cache))
+}
+
+fn plain(harness: &dyn CacheHarness, cache: &Arc<dyn Cache>) -> SessionBuilder {
     let builder = CachedSession::builder().shared_cache(cache.clone()).clock(Arc::new(harness.clock()));
     builder.timeout(Duration::from_secs(30))
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::support::{Case, ask, builder, hits};
+use super::support::{Case, builder};
 use crate::contract::{CacheHarness, Outcome, Verdict, ensure, ensure_eq};
 use crate::core::policy::{Outcome as Decided, Settings};
 use crate::core::session::CookieJar;
@@ -17,12 +17,12 @@ pub(super) async fn session_an_ignored_header_does_not_vary(harness: &dyn CacheH
         answer.header("vary", "user-agent, accept").etag("\"v1\"").header("cache-control", "max-age=60")
     });
     let one = |name: &'static str, value: &'static str| case.get("/one").header(name, value);
-    ensure!(!hits(one("user-agent", "a"), "/one").await?, "the first answer is cached");
-    ensure!(hits(one("user-agent", "b"), "/one").await?, "an ignored field tells variants apart");
-    ensure!(!hits(one("accept", "b"), "/one").await?, "a field that is not ignored does not");
+    ensure!(!case.answers(one("user-agent", "a"), "/one").await?, "the first answer is cached");
+    ensure!(case.answers(one("user-agent", "b"), "/one").await?, "an ignored field tells variants apart");
+    ensure!(!case.answers(one("accept", "b"), "/one").await?, "a field that is not ignored does not");
     harness.clock().advance(Duration::from_secs(60));
     ensure_eq!(
-        ask(one("user-agent", "c")).await?.0,
+        case.ask(one("user-agent", "c")).await?.0,
         Decided::Revalidated,
         "what became of a request for what is stale"
     );
@@ -42,7 +42,7 @@ pub(super) async fn session_spelling_tells_no_variants_apart(harness: &dyn Cache
         ("en, de;q=0.5", "A", false),
     ] {
         let request = case.get("/one").header("accept-language", language).header("x-tenant", tenant);
-        ensure_eq!(hits(request, "/one").await?, is_hit, "whether {language:?} for {tenant:?} is cached");
+        ensure_eq!(case.answers(request, "/one").await?, is_hit, "whether {language:?} for {tenant:?} is cached");
     }
     Ok(Verdict::Kept)
 }
@@ -59,7 +59,7 @@ pub(super) async fn session_a_redirect_varies_like_any_response(harness: &dyn Ca
     }
     for round in 0..2 {
         for (language, target) in [("de", "/de"), ("en", "/en")] {
-            let response = case.get("/start").header("accept-language", language).send().await?;
+            let response = case.send(case.get("/start").header("accept-language", language)).await?;
             let hop = response.history().first().and_then(|hop| hop.cache_info.as_ref());
             ensure_eq!(
                 hop.map(|info| info.from_cache()),
@@ -87,9 +87,13 @@ pub(super) async fn session_cookies_select_where_a_response_says_so(harness: &dy
     for (who, varies, same) in [("a", false, false), ("b", false, true), ("a", true, true)] {
         jar.clear();
         jar.add(case.origin.url("/"), &format!("who={who}; Path=/"))?;
-        let hit = hits(session.get(case.origin.url("/varies")), &format!("who={who}")).await?;
+        let hit = case.answers(session.get(case.origin.url("/varies")), &format!("who={who}")).await?;
         ensure_eq!(hit, varies, "whether the variant for {who} is cached");
-        ensure_eq!(hits(session.get(case.origin.url("/same")), "who=a").await?, same, "whether what does not vary is");
+        ensure_eq!(
+            case.answers(session.get(case.origin.url("/same")), "who=a").await?,
+            same,
+            "whether what does not vary is"
+        );
     }
     Ok(Verdict::Kept)
 }
@@ -98,7 +102,7 @@ pub(super) async fn session_cookies_select_where_a_response_says_so(harness: &dy
 pub(super) async fn session_the_oldest_of_too_many_variants_goes(harness: &dyn CacheHarness) -> Outcome {
     let case = Case::with(harness, |builder| builder.settings(Settings::default().max_variants(2))).await?;
     case.serve("/one", &[("vary", "accept"), ("cache-control", "max-age=60")]);
-    let one = async |accept: &'static str| hits(case.get("/one").header("accept", accept), "/one").await;
+    let one = async |accept: &'static str| case.answers(case.get("/one").header("accept", accept), "/one").await;
     for accept in ["a", "b", "c"] {
         ensure!(!one(accept).await?, "the variant {accept} is cached before it was asked for");
     }
@@ -121,7 +125,7 @@ pub(super) async fn session_a_304_renews_the_variant_that_it_confirms(harness: &
         };
         answer.etag(&tag).header("vary", "accept").header("cache-control", "max-age=60")
     });
-    let one = async |accept: &'static str| ask(case.get("/one").header("accept", accept)).await;
+    let one = async |accept: &'static str| case.ask(case.get("/one").header("accept", accept)).await;
     let found = |decided, body: &str| (decided, body.to_owned());
     for accept in ["a", "b"] {
         one(accept).await?;

@@ -90,3 +90,78 @@ async fn a_broken_cache_fails_a_test_and_each_test_is_failed_by_one() {
 async fn the_same_cache_unbroken_passes_every_test() {
     contract::run_cache(BrokenCacheHarness::new(None)).await.assert_passed();
 }
+
+/// The same for sessions: each fault is noticed, and each test notices one.
+#[cfg(feature = "session")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_broken_session_fails_a_test_and_each_test_is_failed_by_one() {
+    use broken::SessionFault;
+    use hyper_client_cache_testkit::session::SESSION_TESTS;
+
+    let runs: Vec<_> = SessionFault::ALL.iter().map(|fault| tokio::spawn(failed_sessions(*fault))).collect();
+    let mut tests_failed = BTreeSet::new();
+    let mut unnoticed = Vec::new();
+    for (fault, run) in SessionFault::ALL.iter().zip(runs) {
+        let failed = run.await.unwrap();
+        match failed.first() {
+            Some((test, violation)) => {
+                let fault = format!("{fault:?}");
+                println!("{fault:<20}{:>3} tests, the first: {test}: {violation}", failed.len());
+            }
+            None => unnoticed.push(fault),
+        }
+        tests_failed.extend(failed.into_iter().map(|(test, _)| test));
+    }
+    assert!(unnoticed.is_empty(), "no test noticed {unnoticed:?}");
+    let never: Vec<_> =
+        SESSION_TESTS.iter().map(|test| test.name).filter(|name| !tests_failed.contains(name)).collect();
+    assert_eq!(never, NEVER, "what nothing broken makes fail");
+}
+
+/// What no cache and no setting can break, in the order of the suite: what the engine gives to neither of them, what it
+/// sends, and what it keeps of a request that is over.
+#[cfg(feature = "session")]
+const NEVER: [&str; 4] = [
+    "session_a_body_that_is_not_stored_is_read_all_the_same",
+    "session_a_body_cut_short_is_never_stored",
+    "session_a_thousand_urls_leave_nothing_in_flight",
+    "session_no_option_of_the_cache_is_sent",
+];
+
+/// Tests of hundreds of requests, which two of the faults are enough for.
+#[cfg(feature = "session")]
+const HEAVY: [&str; 5] = [
+    "session_five_hundred_at_once_are_fetched_once_each",
+    "session_each_payload_is_a_request_of_its_own",
+    "session_what_is_ignored_does_not_count",
+    "session_a_large_body_streams_twice",
+    "session_a_thousand_urls_leave_nothing_in_flight",
+];
+
+/// The tests that noticed `fault`, in their order.
+#[cfg(feature = "session")]
+async fn failed_sessions(fault: broken::SessionFault) -> Vec<(&'static str, Violation)> {
+    use broken::{BrokenSessionHarness, SessionFault};
+
+    let takes_all = [SessionFault::FindsNothing, SessionFault::CutsParts].contains(&fault);
+    let mut failed = Vec::new();
+    for test in hyper_client_cache_testkit::session::SESSION_TESTS {
+        if takes_all || !HEAVY.contains(&test.name) {
+            let harness: Arc<dyn CacheHarness> = Arc::new(BrokenSessionHarness::new(Some(fault)));
+            if let Err(violation) = test.run(&harness).await {
+                failed.push((test.name, violation));
+            }
+        }
+    }
+    failed
+}
+
+#[cfg(feature = "session")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_same_sessions_unbroken_pass_every_test() {
+    for test in hyper_client_cache_testkit::session::SESSION_TESTS {
+        let harness: Arc<dyn CacheHarness> = Arc::new(broken::BrokenSessionHarness::new(None));
+        let outcome = test.run(&harness).await;
+        assert!(matches!(outcome, Ok(Verdict::Kept)), "{}: {outcome:?}", test.name);
+    }
+}
