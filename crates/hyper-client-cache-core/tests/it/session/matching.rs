@@ -6,7 +6,7 @@ use hyper_client_cache_core::CachedSession;
 use hyper_client_cache_core::cache::{Cache, MemoryCache};
 use hyper_client_cache_core::error::ErrorKind;
 use hyper_client_cache_core::key::{Matching, NamePattern};
-use hyper_client_cache_core::policy::{Outcome, Reason, Settings, Storing};
+use hyper_client_cache_core::policy::{Outcome, Reason, Settings, Storing, UrlRule};
 use hyper_client_cache_core::session::SessionBuilder;
 use hyper_client_cache_testkit::ManualClock;
 use hyper_client_cache_testkit::origin::{Answer, Origin, Recorded};
@@ -297,6 +297,42 @@ async fn a_secret_field_that_varies_is_stored_as_a_hash() {
     }
     session.layer().flush().await;
     assert!(!is_in_store(&cache, "canary").await);
+}
+
+/// Options are those of the request, then of the first rule that matches, then of the session, each by itself.
+#[tokio::test]
+async fn options_of_a_rule_stand_between_those_of_session_and_request() {
+    let origin = echo().await;
+    let ignoring = |name: &str| Matching::default().ignored_params([name]);
+    let rules = [
+        UrlRule::glob("*/a").matching(ignoring("r")),
+        UrlRule::glob("*/a").matching(ignoring("never")),
+        UrlRule::glob("*/b").matching(Matching::default().sort_query(false)),
+    ];
+    let session = builder(&ManualClock::new()).rules(rules).matching(ignoring("s").sort_query(true)).build().unwrap();
+    for (target, others) in [
+        // The rule's list takes the place of the session's; what it does not set is the session's.
+        ("/a?x=1&y=2", [("/a?y=2&r=1&x=1", HIT), ("/a?x=1&y=2&s=1", MISS), ("/a?x=1&y=2&never=1", MISS)]),
+        ("/b?x=1&y=2", [("/b?x=1&s=2&y=2", HIT), ("/b?y=2&x=1", MISS), ("/b?x=1&y=2&r=1", MISS)]),
+        ("/c?x=1&y=2", [("/c?y=2&x=1&s=3", HIT), ("/c?x=1&y=2&r=1", MISS), ("/c?x=1", MISS)]),
+    ] {
+        assert_eq!(outcomes(&session, &origin, &[target]).await, [MISS], "{target}");
+        for (other, outcome) in others {
+            assert_eq!(outcomes(&session, &origin, &[other]).await, [outcome], "{other}");
+        }
+    }
+    let asking = |target: &str| see(session.get(origin.url(target)).matching(ignoring("q")));
+    assert_eq!(asking("/a?x=1&y=2").await.outcome(), MISS, "its options are part of its key");
+    assert_eq!(asking("/a?y=2&q=7&x=1").await.outcome(), HIT);
+    assert_eq!(asking("/a?y=2&r=7&x=1").await.outcome(), MISS);
+}
+
+/// Case 76: a broken pattern in the options of a rule is an error of the session, with the name of the option.
+#[tokio::test]
+async fn a_broken_pattern_of_a_rule_is_an_error() {
+    let rule = UrlRule::glob("*").matching(Matching::default().match_headers([NamePattern::regex("(")]));
+    let error = builder(&ManualClock::new()).rule(rule).build().unwrap_err();
+    assert!(error.kind() == ErrorKind::Config && error.to_string().contains("`match_headers`"), "{error}");
 }
 
 /// Feature 48: a partition for one request, before that of the session.
