@@ -7,7 +7,7 @@
 //! and stored at once), `deposit` (what is stored in the end), `invalidate` (what an unsafe request removes), `refresh`
 //! (revalidation in the background), `backoff` (when a refresh that failed may be tried again), `hosts` (how many
 //! requests are with one host at a time), `renew` (another lifetime for what is stored), `rekey` (other keys for it),
-//! `body` (what the caller reads), `mend` (what goes on where a part of a stored body is gone),
+//! `purge` (what removes the expired), `body` (what the caller reads), `mend` (what goes on where a part of a stored body is gone),
 //! `control` (what may be changed while all that goes on), `replay` (a request's body that can be sent again).
 //!
 //! ```
@@ -66,6 +66,8 @@ mod renew;
 
 mod rekey;
 
+mod purge;
+
 mod mend;
 
 mod control;
@@ -90,6 +92,7 @@ pub use self::control::Disabled;
 pub use self::explain::Explanation;
 use self::flight::Flights;
 use self::hosts::Hosts;
+use self::purge::Purge;
 use self::refresh::Tasks;
 pub use self::rekey::Rekeyed;
 pub use self::replay::ReplayBody;
@@ -109,6 +112,9 @@ pub const INLINE_LIMIT: u64 = 256 * 1024;
 
 /// What of a storage's limit is left for the head.
 const HEAD_ROOM: u64 = 16 * 1024;
+
+/// How often what is past its deadline may be removed at most.
+const LEAST_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long closing waits for what is on its way to the store.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
@@ -139,6 +145,7 @@ impl CacheLayer {
             on_cache_error: OnCacheError::default(),
             max_refreshes: Self::DEFAULT_MAX_REFRESHES,
             max_per_host: None,
+            purge_every: None,
         }
     }
 
@@ -185,10 +192,13 @@ impl CacheLayer {
         self.handle.engine.ledger.flush().await;
     }
 
-    /// Ends refreshes in the background and waits until nothing is on its way to the store, at most ten seconds. Does
+    /// Ends what goes on in the background and waits until nothing is on its way to the store, at most ten seconds. Does
     /// not close the cache.
     pub async fn close(&self) {
         self.handle.tasks.end().await;
+        if let Some(purge) = &self.handle.purge {
+            purge.end().await;
+        }
         if tokio::time::timeout(CLOSE_PATIENCE, self.flush()).await.is_err() {
             tracing::warn!("closed although the store has not taken all that is on its way there");
         }
@@ -238,6 +248,7 @@ pub struct CacheLayerBuilder {
     on_cache_error: OnCacheError,
     max_refreshes: usize,
     max_per_host: Option<usize>,
+    purge_every: Option<Duration>,
 }
 
 impl CacheLayerBuilder {
@@ -292,6 +303,17 @@ impl CacheLayerBuilder {
         self
     }
 
+    /// Removes what is past its deadline every so often, in the background, for stores that do not do so themselves; by
+    /// default that is left to [`CacheView::delete_expired`].
+    ///
+    /// What is past its deadline nobody finds, removed or not: this is about the space it takes. No request waits for
+    /// it. It goes on while the layer or a service of it is there and is not [closed](CacheLayer::close); of those that
+    /// share a cache, one is enough. Made outside of a Tokio runtime, it begins with the first request.
+    pub fn purge_every(mut self, interval: impl Into<Option<Duration>>) -> Self {
+        self.purge_every = interval.into();
+        self
+    }
+
     /// Makes the layer.
     ///
     /// # Errors
@@ -308,6 +330,9 @@ impl CacheLayerBuilder {
             let problem = format!("`max_per_host` goes from 1 to {}, or is `None` for no limit", hosts::MOST);
             return Err(Error::new(ErrorKind::Config, problem));
         }
+        if self.purge_every.is_some_and(|interval| interval < LEAST_INTERVAL) {
+            return Err(Error::new(ErrorKind::Config, "`purge_every` is under a second: give more, or `None`"));
+        }
         let max_entry_len = self.cache.responses().info().max_entry_len.unwrap_or(u64::MAX);
         let engine = Arc::new(Engine {
             ledger: Ledger::of(self.cache, self.clock.clone()),
@@ -322,7 +347,10 @@ impl CacheLayerBuilder {
             backoff: Backoff::default(),
             hosts: Hosts::new(self.max_per_host),
         });
-        Ok(CacheLayer { handle: Arc::new(Handle { engine, tasks: Tasks::new(self.max_refreshes) }) })
+        let purge = self.purge_every.map(Purge::new);
+        let handle = Handle { engine, tasks: Tasks::new(self.max_refreshes), purge };
+        handle.begin();
+        Ok(CacheLayer { handle: Arc::new(handle) })
     }
 }
 
@@ -331,6 +359,16 @@ impl CacheLayerBuilder {
 struct Handle {
     engine: Arc<Engine>,
     tasks: Tasks,
+    purge: Option<Purge>,
+}
+
+impl Handle {
+    /// Begins what goes on beside the requests, if it has not begun.
+    fn begin(&self) {
+        if let Some(purge) = &self.purge {
+            purge.begin(&self.engine);
+        }
+    }
 }
 
 #[derive(Debug)]

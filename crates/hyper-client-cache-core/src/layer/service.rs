@@ -133,6 +133,7 @@ where
     S: Origin<B>,
     B: Body + Default + Send + 'static,
 {
+    handle.begin();
     let response = answer(handle, inner, request, deadline).await?;
     // Here and nowhere else, so that a request counts once and a refresh in the background does not count.
     handle.engine.count(&response);

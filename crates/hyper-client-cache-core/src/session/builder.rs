@@ -33,6 +33,7 @@ pub struct SessionBuilder {
     on_cache_error: OnCacheError,
     max_refreshes: usize,
     max_per_host: Option<usize>,
+    purge_every: Option<Duration>,
     timeout: Option<Duration>,
     pub(super) transport: TransportBuilder,
     pub(super) service: Option<Box<dyn Given>>,
@@ -58,6 +59,7 @@ impl SessionBuilder {
             on_cache_error: OnCacheError::default(),
             max_refreshes: CacheLayer::DEFAULT_MAX_REFRESHES,
             max_per_host: None,
+            purge_every: None,
             timeout: Some(Duration::from_secs(300)),
             transport: Transport::builder(),
             service: None,
@@ -110,6 +112,14 @@ impl SessionBuilder {
     /// [`CacheLayerBuilder::max_per_host`](crate::layer::CacheLayerBuilder::max_per_host). Default: no limit.
     pub fn max_per_host(mut self, max_per_host: impl Into<Option<usize>>) -> Self {
         self.max_per_host = max_per_host.into();
+        self
+    }
+
+    /// Removes what is past its deadline every so often, in the background; see
+    /// [`CacheLayerBuilder::purge_every`](crate::layer::CacheLayerBuilder::purge_every). Ends when the session is closed
+    /// or its last handle dropped. Default: no.
+    pub fn purge_every(mut self, interval: impl Into<Option<Duration>>) -> Self {
+        self.purge_every = interval.into();
         self
     }
 
@@ -286,7 +296,8 @@ impl SessionBuilder {
             .clock(self.clock)
             .on_cache_error(self.on_cache_error)
             .max_refreshes(self.max_refreshes)
-            .max_per_host(self.max_per_host);
+            .max_per_host(self.max_per_host)
+            .purge_every(self.purge_every);
         if let Some(name) = self.cache_status {
             layer = layer.cache_status(name);
         }

@@ -31,6 +31,7 @@ mod modes;
 mod no_vary_search;
 mod post;
 mod proxies;
+mod purge;
 mod redirects;
 mod rekey;
 mod revalidate;
