@@ -3,17 +3,21 @@
 //! # How this crate is built
 //!
 //! `cache` is what a session is given, `config` what can be set; `storage` is one kind of entries as a
-//! [`Storage`](hyper_client_cache_core::storage::Storage), `scan` lists their keys, `keyspace` says what those look
-//! like, `link` is the way to the server.
+//! [`Storage`](hyper_client_cache_core::storage::Storage), `bulk` is what is done to many of them at once and `listing` to
+//! all, `scan` lists their keys, `keyspace` says what those look like, `driver` sets the driver up, `link` is the way to
+//! the server.
 
 mod cache;
 mod config;
 
+mod bulk;
+mod listing;
 mod storage;
 
 mod keyspace;
 mod scan;
 
+mod driver;
 mod link;
 mod silence;
 #[cfg(feature = "tls")]
