@@ -11,8 +11,8 @@ use crate::support::{key, remove, standalone, unique, until};
 const KEYS: u64 = 64;
 const TASKS: u64 = 16;
 
-/// How many operations the whole test does; `HCC_CANCELLED_OPS` may say more.
-const OPERATIONS: u64 = 20_000;
+/// How many operations the whole test does; `HCC_CANCELLED_OPS` may say otherwise.
+const OPERATIONS: u64 = 100_000;
 
 /// An entry that names its key.
 fn entry(number: u64) -> Entry {

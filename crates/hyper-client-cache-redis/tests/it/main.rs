@@ -12,9 +12,12 @@
 mod cancelled;
 mod contract;
 mod costs;
+mod failover;
+mod liar;
 mod lifecycle;
 mod lying;
 mod outages;
 mod server;
+mod states;
 mod support;
 mod topologies;

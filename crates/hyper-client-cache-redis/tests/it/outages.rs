@@ -1,48 +1,17 @@
 //! A server that hangs, dies, comes back, is full, forgets, lies: requests go on, caching resumes.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use hyper_client_cache_core::CachedSession;
 use hyper_client_cache_core::cache::Cache;
-use hyper_client_cache_core::storage::{Entry, Storage};
+use hyper_client_cache_core::storage::Entry;
 use hyper_client_cache_redis::RedisCache;
 use hyper_client_cache_testkit::origin::{Answer, Origin};
 use hyper_client_cache_testkit::proxy::{Fault, Proxy};
 
 use crate::server::Server;
-use crate::support::{key, patient, unique, until};
+use crate::support::{ask, key, origin, patient, resumes, session, unique, until};
 
-const RESUMED: Duration = Duration::from_secs(5);
-
-async fn origin() -> Origin {
-    let origin = Origin::scripted().await;
-    origin.on("/", Answer::ok("body").header("cache-control", "max-age=3600"));
-    origin
-}
-
-fn session(cache: &RedisCache) -> CachedSession {
-    CachedSession::builder().cache(cache.clone()).build().unwrap()
-}
-
-/// One request: whether it came from the cache. It succeeds whatever the server does.
-async fn ask(session: &CachedSession, url: &str) -> bool {
-    let response = session.get(url).send().await.unwrap();
-    let from_cache = response.from_cache();
-    assert_eq!(response.text().await.unwrap(), "body");
-    session.layer().flush().await;
-    from_cache
-}
-
-/// Asks until the answer comes from the cache; requests succeed all the while.
-async fn resumes(session: &CachedSession, url: &str) {
-    let begun = Instant::now();
-    while !ask(session, url).await {
-        assert!(begun.elapsed() < RESUMED, "caching has not resumed in {RESUMED:?}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
-/// Case 204, 207: a server that is not there at first, comes, is killed, and comes back.
+/// Cases 204, 207, 216: a server that is not there at first, comes, is killed, and comes back.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_killed_and_restarted_is_used_again() {
     let origin = origin().await;
@@ -60,7 +29,7 @@ async fn a_server_that_is_killed_and_restarted_is_used_again() {
     for _ in 0..20 {
         assert!(!ask(&session, &url).await);
     }
-    // Case 216: it has forgotten everything.
+    // It has forgotten everything.
     server.restart();
     resumes(&session, &url).await;
     assert_eq!(server.command(&["FLUSHALL"]), "+OK");
@@ -207,19 +176,6 @@ async fn a_wrong_address_is_an_error_at_connect() {
     let server = Server::start(&[]);
     let error = RedisCache::builder("no-cluster").url(server.cluster_url()).connect().await.unwrap_err();
     assert_eq!(error.kind(), hyper_client_cache_core::ErrorKind::Config, "{error:?}");
-}
-
-/// Case 213: a replica takes no writes; a server that loads answers nothing else.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_replica_is_read_and_errors_of_writing_are_transient() {
-    let master = Server::start(&[]);
-    let replica = Server::start(&["--replicaof", "127.0.0.1", &master.port().to_string()]);
-    let config = RedisCache::builder(unique("replica")).url(replica.url());
-    let storage = config.open_storage().await.unwrap();
-    let error = storage.write(&key(1), Entry::new("head", "body")).await.unwrap_err();
-    assert!(error.is_transient(), "{error:?}");
-    until("it is read again", async || storage.read(&key(1)).await.is_ok()).await;
-    storage.close().await.unwrap();
 }
 
 /// Case 213: a key of ours that holds something else.

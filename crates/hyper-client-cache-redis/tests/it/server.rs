@@ -12,6 +12,8 @@ pub struct Server {
     port: u16,
     folder: tempfile::TempDir,
     arguments: Vec<String>,
+    /// Where its configuration is, if it has one.
+    more: Option<tempfile::TempDir>,
 }
 
 impl Server {
@@ -23,7 +25,7 @@ impl Server {
         for _ in 0..10 {
             let port = free_port();
             let child = spawn(port, &folder, &arguments);
-            let mut server = Self { child, port, folder, arguments };
+            let mut server = Self { child, port, folder, arguments, more: None };
             if server.is_ready() {
                 return server;
             }
@@ -33,18 +35,37 @@ impl Server {
         panic!("no redis-server could be started: is it on the PATH?");
     }
 
+    /// A node of a cluster that has no slots and has met no other.
+    pub fn start_node() -> Self {
+        // Without an announcement it would not know its address.
+        let address = ["--cluster-announce-ip", "127.0.0.1"];
+        Self::start(&[&["--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf"][..], &address].concat())
+    }
+
     /// A cluster of one.
     pub fn start_cluster() -> Self {
-        // A node that has met no other does not know its address.
-        let address = ["--cluster-announce-ip", "127.0.0.1"];
-        let server =
-            Self::start(&[&["--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf"][..], &address].concat());
+        let server = Self::start_node();
         assert_eq!(server.command(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]), "+OK");
         let begun = Instant::now();
         while !server.command(&["CLUSTER", "INFO"]).contains("cluster_state:ok") {
             assert!(begun.elapsed() < Duration::from_secs(10), "the cluster does not come up");
             std::thread::sleep(Duration::from_millis(20));
         }
+        server
+    }
+
+    /// A sentinel that alone decides about the server on `port` of this machine, under `name`.
+    pub fn start_sentinel(port: u16, name: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("sentinel.conf");
+        let settings = [
+            format!("sentinel monitor {name} 127.0.0.1 {port} 1"),
+            format!("sentinel down-after-milliseconds {name} 500"),
+            format!("sentinel failover-timeout {name} 2000"),
+        ];
+        std::fs::write(&file, settings.join("\n")).unwrap();
+        let mut server = Self::start(&[file.to_str().unwrap(), "--sentinel"]);
+        server.more = Some(folder);
         server
     }
 
@@ -77,9 +98,15 @@ impl Server {
         let _ = self.child.wait();
     }
 
-    /// Starts it again on the same port, with an empty memory.
+    /// Starts it again on the same port, with what it had saved.
     pub fn restart(&mut self) {
+        self.restart_with(&[]);
+    }
+
+    /// The same, with these arguments from now on beside those that it had.
+    pub fn restart_with(&mut self, arguments: &[&str]) {
         self.kill();
+        self.arguments.extend(arguments.iter().map(|&argument| argument.to_owned()));
         for _ in 0..50 {
             self.child = spawn(self.port, &self.folder, &self.arguments);
             if self.is_ready() {
@@ -141,10 +168,11 @@ pub fn free_port() -> u16 {
 
 fn spawn(port: u16, folder: &tempfile::TempDir, arguments: &[String]) -> Child {
     Command::new("redis-server")
+        // First, for the first may be a file.
+        .args(arguments)
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--dir"])
         .arg(folder.path())
         .args(["--save", "", "--appendonly", "no"])
-        .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())

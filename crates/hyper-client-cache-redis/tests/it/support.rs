@@ -1,14 +1,16 @@
 //! What several tests need: the servers that were started for them, names of their own, commands behind a cache's back.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use hyper_client_cache_core::CachedSession;
 use hyper_client_cache_core::storage::{CacheKey, Guard};
-use hyper_client_cache_redis::RedisConfig;
 use hyper_client_cache_redis::fred::clients::Client;
 use hyper_client_cache_redis::fred::interfaces::{ClientLike, ClusterInterface, KeysInterface};
 use hyper_client_cache_redis::fred::types::Builder;
 use hyper_client_cache_redis::fred::types::config::{Config, Options};
+use hyper_client_cache_redis::{RedisCache, RedisConfig};
+use hyper_client_cache_testkit::origin::{Answer, Origin};
 
 /// The address in this variable, which `cargo xtask test` sets.
 #[track_caller]
@@ -87,6 +89,40 @@ pub async fn remove(url: &str, prefix: &str) {
         let _: i64 = client.unlink(key).await.unwrap();
     }
     let _ = client.quit().await;
+}
+
+/// An origin whose `/` is good for an hour.
+pub async fn origin() -> Origin {
+    let origin = Origin::scripted().await;
+    origin.on("/", Answer::ok("body").header("cache-control", "max-age=3600"));
+    origin
+}
+
+pub fn session(cache: &RedisCache) -> CachedSession {
+    CachedSession::builder().cache(cache.clone()).build().unwrap()
+}
+
+/// One request: whether it came from the cache. It succeeds whatever the server does.
+pub async fn ask(session: &CachedSession, url: &str) -> bool {
+    let response = session.get(url).send().await.unwrap();
+    let from_cache = response.from_cache();
+    assert_eq!(response.text().await.unwrap(), "body");
+    session.layer().flush().await;
+    from_cache
+}
+
+/// Asks until the answer comes from the cache; requests succeed all the while.
+pub async fn resumes(session: &CachedSession, url: &str) {
+    resumes_within(session, url, Duration::from_secs(5)).await;
+}
+
+/// The same, where others must come to terms first.
+pub async fn resumes_within(session: &CachedSession, url: &str, time: Duration) {
+    let begun = Instant::now();
+    while !ask(session, url).await {
+        assert!(begun.elapsed() < time, "caching has not resumed in {time:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// Waits until something that another task or process does has happened; panics where it does not within ten seconds.
