@@ -4,6 +4,7 @@
 //! here is what would be done.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, Request};
@@ -145,6 +146,7 @@ impl Engine {
     ) -> impl Future<Output = Explanation> + Send + use<'a, B> {
         // Everything that looks at the body comes first: the future must not hold a reference to it.
         let settings = self.settings.load_full();
+        let settings = settings.hooked_for(request.extensions().get(), request.uri()).map_or(settings, Arc::new);
         let matching = settings.matching_for(request.extensions().get(), request.uri());
         let planned = self.plan(request, &settings, &matching);
         let (method, uri, headers) = (request.method(), request.uri(), request.headers());

@@ -153,6 +153,7 @@ where
     let engine = &handle.engine;
     // From here to the end, whatever is changed meanwhile.
     let settings = engine.settings.load_full();
+    let settings = settings.hooked_for(request.extensions().get(), request.uri()).map_or(settings, Arc::new);
 
     let matching = settings.matching_for(request.extensions().get(), request.uri());
 

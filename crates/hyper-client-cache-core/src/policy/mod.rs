@@ -77,6 +77,6 @@ pub use self::reason::Reason;
 pub use self::renew::{Renewed, expire_anew, slide};
 pub use self::revalidate::{Merge, add_validators, head_contradicts, merge};
 pub use self::settings::{
-    CacheControl, Effective, ExpireAfter, Mode, RequestSettings, Rules, Secret, Settings, StaleOption, StaleWindow,
-    UrlRule,
+    CacheControl, Effective, ExpireAfter, Hooks, Mode, RequestSettings, Rules, Secret, Settings, StaleOption,
+    StaleWindow, UrlRule,
 };

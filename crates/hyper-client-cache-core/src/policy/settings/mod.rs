@@ -14,6 +14,8 @@ mod window;
 
 mod rules;
 
+mod hooks;
+
 mod pattern;
 
 mod setters;
@@ -26,6 +28,7 @@ use http::{Method, StatusCode, Uri};
 
 pub use self::effective::{Effective, StaleOption};
 pub use self::expire::ExpireAfter;
+pub use self::hooks::Hooks;
 pub use self::mode::{CacheControl, Mode};
 pub use self::request::RequestSettings;
 pub use self::rules::{Rules, UrlRule};

@@ -1,7 +1,8 @@
 //! What one request asks of the cache.
 
-use super::{CacheControl, ExpireAfter, Mode, StaleWindow};
+use super::{CacheControl, ExpireAfter, Hooks, Mode, StaleWindow};
 use crate::key::Matching;
+use crate::policy::filter::{BeforeStore, ResponseFilter};
 
 /// What one request asks of the cache. Travels in the request's extensions and never reaches the origin.
 ///
@@ -33,6 +34,9 @@ pub struct RequestSettings {
     /// Which requests are answered by the same entry as this; what is not set there is as in the rule and the session.
     /// A request with an impossible one goes past the cache.
     pub matching: Option<Matching>,
+    /// Functions that go before those of the rule and the session. Of requests that share an exchange, those of the one
+    /// that began it decide what is stored.
+    pub hooks: Hooks,
 }
 
 impl RequestSettings {
@@ -82,6 +86,33 @@ impl RequestSettings {
     #[must_use]
     pub fn matching(mut self, matching: Matching) -> Self {
         self.matching = Some(matching);
+        self
+    }
+
+    /// Sets which responses are stored and which stored ones are used: both filters of [`hooks`](Self::hooks).
+    #[must_use]
+    pub fn filter(self, filter: ResponseFilter) -> Self {
+        self.filter_write(filter.clone()).filter_read(filter)
+    }
+
+    /// Sets which responses are stored, in [`hooks`](Self::hooks).
+    #[must_use]
+    pub fn filter_write(mut self, filter: ResponseFilter) -> Self {
+        self.hooks.filter_write = Some(filter);
+        self
+    }
+
+    /// Sets which stored responses are used, in [`hooks`](Self::hooks).
+    #[must_use]
+    pub fn filter_read(mut self, filter: ResponseFilter) -> Self {
+        self.hooks.filter_read = Some(filter);
+        self
+    }
+
+    /// Sets what changes the header lines that are stored, in [`hooks`](Self::hooks).
+    #[must_use]
+    pub fn before_store(mut self, change: BeforeStore) -> Self {
+        self.hooks.before_store = Some(change);
         self
     }
 }

@@ -7,9 +7,10 @@ use http::Uri;
 use regex::bytes::{RegexSet, RegexSetBuilder};
 
 use super::pattern::{Pattern, subject};
-use super::{CacheControl, ExpireAfter, Mode, StaleWindow};
+use super::{CacheControl, ExpireAfter, Hooks, Mode, StaleWindow};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::Matching;
+use crate::policy::filter::{BeforeStore, ResponseFilter};
 
 /// What holds for certain URLs in place of the session's settings. A request's own settings go before it.
 ///
@@ -44,6 +45,8 @@ pub struct UrlRule {
     pub stale_while_revalidate: Option<StaleWindow>,
     /// Which requests are answered by the same entry; what is not set there is as in the session.
     pub matching: Option<Matching>,
+    /// Functions that go before those of the session.
+    pub hooks: Hooks,
 }
 
 impl UrlRule {
@@ -77,6 +80,7 @@ impl UrlRule {
             stale_if_error: None,
             stale_while_revalidate: None,
             matching: None,
+            hooks: Hooks { filter_write: None, filter_read: None, before_store: None },
         }
     }
 
@@ -132,6 +136,33 @@ impl UrlRule {
     #[must_use]
     pub fn matching(mut self, matching: Matching) -> Self {
         self.matching = Some(matching);
+        self
+    }
+
+    /// Sets which responses are stored and which stored ones are used: both filters of [`hooks`](Self::hooks).
+    #[must_use]
+    pub fn filter(self, filter: ResponseFilter) -> Self {
+        self.filter_write(filter.clone()).filter_read(filter)
+    }
+
+    /// Sets which responses are stored, in [`hooks`](Self::hooks).
+    #[must_use]
+    pub fn filter_write(mut self, filter: ResponseFilter) -> Self {
+        self.hooks.filter_write = Some(filter);
+        self
+    }
+
+    /// Sets which stored responses are used, in [`hooks`](Self::hooks).
+    #[must_use]
+    pub fn filter_read(mut self, filter: ResponseFilter) -> Self {
+        self.hooks.filter_read = Some(filter);
+        self
+    }
+
+    /// Sets what changes the header lines that are stored, in [`hooks`](Self::hooks).
+    #[must_use]
+    pub fn before_store(mut self, change: BeforeStore) -> Self {
+        self.hooks.before_store = Some(change);
         self
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hyper_client_cache_core::policy::{
-    BeforeStore, Outcome, Reason, RequestFilter, ResponseFilter, ResponseView, Settings, Storing,
+    BeforeStore, Outcome, Reason, RequestFilter, ResponseFilter, ResponseView, Settings, Storing, UrlRule,
 };
 use hyper_client_cache_testkit::origin::{Answer, Gate, Origin};
 
@@ -273,4 +273,44 @@ async fn one_filter_may_be_for_writing_and_reading() {
     assert!(settings.filter_write.is_some() && settings.filter_read.is_some());
     let (session, _) = with_settings(settings);
     assert_eq!(get(&session, &origin.url("/"), &[]).await.storing(), Storing::No(Reason::Filter));
+}
+
+/// Features 63, 65 and 70: functions of a request go before those of a rule, these before the session's.
+#[tokio::test]
+async fn the_nearest_functions_count() {
+    let origin = Origin::scripted().await;
+    origin.on("/", Answer::ok("x"));
+    origin.on("/rule", Answer::ok("x"));
+    let all = || ResponseFilter::new(|_| true);
+    let none = || ResponseFilter::new(|_| false);
+    let marking = |mark: &'static str| {
+        BeforeStore::new(move |_, headers| {
+            headers.insert("x-mark", mark.parse().unwrap());
+        })
+    };
+    let rule = UrlRule::glob("*/rule").filter(all());
+    let settings = Settings::default().filter(none()).before_store(marking("session")).rule(rule);
+    let (session, _) = with_settings(settings);
+    let (url, by_rule) = (origin.url("/"), origin.url("/rule"));
+    for _ in 0..2 {
+        assert_eq!(get(&session, &url, &[]).await.storing(), Storing::No(Reason::Filter));
+    }
+    // What the rule does not set is the session's.
+    get(&session, &by_rule, &[]).await;
+    let seen = get(&session, &by_rule, &[]).await;
+    assert_eq!((seen.outcome(), seen.lines("x-mark")), (Outcome::Hit, vec![&b"session"[..]]));
+    let seen = see(session.get(&by_rule).filter(none())).await;
+    assert_eq!(
+        (seen.outcome(), seen.reason(), seen.storing()),
+        (Outcome::Miss, Reason::Filter, Storing::No(Reason::Filter))
+    );
+    assert_eq!(get(&session, &by_rule, &[]).await.outcome(), Outcome::Hit, "what one request refuses stays for others");
+
+    let own = || session.get(&url).filter(all());
+    see(own().before_store(marking("request"))).await;
+    assert_eq!(own().explain().await.unwrap().outcome, Outcome::Hit);
+    let seen = see(own()).await;
+    assert_eq!((seen.outcome(), seen.lines("x-mark")), (Outcome::Hit, vec![&b"request"[..]]));
+    assert_eq!(session.get(&url).explain().await.unwrap().reason, Reason::Filter);
+    assert_eq!(get(&session, &url, &[]).await.reason(), Reason::Filter);
 }
