@@ -50,8 +50,9 @@ impl Response {
     /// A body that is stored inline is handed out as it was read from the store.
     ///
     /// # Errors
-    /// [`ErrorKind::Body`] where it ends early, or where a call before this one was dropped or failed half-way;
-    /// [`ErrorKind::Timeout`] where the request's time runs out.
+    /// [`ErrorKind::Body`] where it ends early, where another call is reading it at this moment, and where one before was
+    /// dropped or failed half-way; [`ErrorKind::Decode`] where its content coding is damaged, or it is over a limit of
+    /// [`Decompression`](super::Decompression); [`ErrorKind::Timeout`] where the request's time runs out.
     pub async fn bytes(&self) -> Result<Bytes> {
         // On a line of its own, so that the lock is free again before the arms below take it.
         let content = mem::replace(&mut *self.lock(), Content::Lost);
@@ -111,7 +112,8 @@ impl Response {
         self.content_mut().next().await
     }
 
-    /// The body as a stream of bytes, in pieces as they come.
+    /// The body as a stream of bytes, in pieces as they come. It ends with the first error, of which there are those of
+    /// [`bytes`](Self::bytes).
     pub fn bytes_stream(self) -> impl Stream<Item = Result<Bytes>> + Send {
         stream::unfold(Some(self.into_content()), async |content| {
             let mut content = content?;
@@ -122,7 +124,8 @@ impl Response {
         })
     }
 
-    /// The body as a stream of pieces of `len` bytes, of which the last may be shorter.
+    /// The body as a stream of pieces of `len` bytes, of which the last may be shorter; 0 counts as 1. Errors are as in
+    /// [`bytes_stream`](Self::bytes_stream).
     pub fn chunks_of(self, len: usize) -> impl Stream<Item = Result<Bytes>> + Send {
         let len = len.max(1);
         pieces(self.into_content(), move |held: &mut BytesMut, ended| {
@@ -132,7 +135,7 @@ impl Response {
     }
 
     /// The body as a stream of lines in UTF-8, without the `\n` or `\r\n` at their ends. A line is held in memory as a
-    /// whole. What is not valid becomes U+FFFD.
+    /// whole. What is not valid becomes U+FFFD. Errors are as in [`bytes_stream`](Self::bytes_stream).
     pub fn lines(self) -> impl Stream<Item = Result<String>> + Send {
         // What was looked at without finding an end is not looked at again.
         let mut seen: usize = 0;

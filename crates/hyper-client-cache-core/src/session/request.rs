@@ -14,10 +14,32 @@ use super::{CachedSession, IntoUrl, Multipart, Response, defaults};
 use crate::error::{BoxError, Error, ErrorKind, Result};
 use crate::key::Matching;
 use crate::layer::{Explanation, ReplayBody};
-use crate::policy::{CacheControl, ExpireAfter, Mode, RequestSettings, StaleWindow};
+use crate::policy::{BeforeStore, CacheControl, ExpireAfter, Mode, RequestSettings, ResponseFilter, StaleWindow};
 use crate::transport::RequestBody;
 
-/// A request that is being put together. What is wrong with it is said when it is sent.
+/// A request that is being put together. Nothing goes out before [`send`](Self::send), which also says what is wrong with
+/// it: the first setter that had something wrong counts.
+///
+/// What is not set is as in the session: default headers, time-out, redirects, and all settings of the cache.
+///
+/// ```
+/// use std::time::Duration;
+/// use hyper_client_cache_core::policy::Mode;
+/// use hyper_client_cache_core::session::CachedSession;
+///
+/// # fn main() -> hyper_client_cache_core::Result<()> {
+/// let session = CachedSession::builder().base_url("https://example.org/").build()?;
+/// let request = session
+///     .get("items")
+///     .query(&[("page", "2")])
+///     .header("accept", "application/json")
+///     .expire_after(Duration::from_secs(60))
+///     .mode(Mode::NoCache)
+///     .build()?;
+/// assert_eq!(request.uri(), "https://example.org/items?page=2");
+/// # Ok(())
+/// # }
+/// ```
 #[must_use]
 pub struct RequestBuilder {
     session: CachedSession,
@@ -51,7 +73,7 @@ impl RequestBuilder {
         Self { session, options, settings: None, request }
     }
 
-    /// Adds a header line.
+    /// Adds a header line to those that were set here. The session's default of this name is not sent then.
     pub fn header<N, V>(self, name: N, value: V) -> Self
     where
         N: TryInto<HeaderName>,
@@ -64,7 +86,7 @@ impl RequestBuilder {
         })
     }
 
-    /// Adds header lines, in place of those of the same names.
+    /// Adds header lines, in place of those of the same names that were set here or are the session's defaults.
     pub fn headers(self, headers: HeaderMap) -> Self {
         self.change(|request| {
             for name in headers.keys() {
@@ -74,6 +96,7 @@ impl RequestBuilder {
             for (name, value) in headers {
                 last = name.or(last);
                 if let Some(name) = &last {
+                    let (name, value) = defaults::header(name, value, ErrorKind::Request)?;
                     request.headers_mut().append(name, value);
                 }
             }
@@ -81,7 +104,8 @@ impl RequestBuilder {
         })
     }
 
-    /// Sends a user name and a password (RFC 7617).
+    /// Sends a user name and a password (RFC 7617), in place of any other `Authorization`. The answer is for callers with
+    /// the same credentials only.
     pub fn basic_auth(self, user: impl AsRef<str>, password: Option<&str>) -> Self {
         self.change(|request| {
             let value = defaults::basic(user.as_ref(), password, ErrorKind::Request)?;
@@ -90,7 +114,8 @@ impl RequestBuilder {
         })
     }
 
-    /// Sends a token (RFC 6750).
+    /// Sends a token (RFC 6750), in place of any other `Authorization`. The answer is for callers with the same credentials
+    /// only.
     pub fn bearer_auth(self, token: impl AsRef<str>) -> Self {
         self.change(|request| {
             let value = defaults::bearer(token.as_ref(), ErrorKind::Request)?;
@@ -99,7 +124,8 @@ impl RequestBuilder {
         })
     }
 
-    /// Adds parameters to the URL's query: pairs, a map, or any struct that `serde` can write as such.
+    /// Adds parameters to the URL's query, after those that it has: pairs, a map, or any struct that `serde` can write as
+    /// such. They are written as forms are, a space as `+`.
     pub fn query<T: Serialize + ?Sized>(self, parameters: &T) -> Self {
         self.change(|request| {
             let added = serde_urlencoded::to_string(parameters).map_err(|error| {
@@ -112,7 +138,7 @@ impl RequestBuilder {
         })
     }
 
-    /// Sends bytes or text.
+    /// Sends bytes or text, without a `Content-Type` of its own.
     pub fn body(self, body: impl Into<RequestBody>) -> Self {
         self.change(|request| {
             *request.body_mut() = body.into();
@@ -120,7 +146,8 @@ impl RequestBuilder {
         })
     }
 
-    /// Sends a body as it comes. It cannot be sent twice, so that a redirect that needs it again is an error.
+    /// Sends a body as it comes. It cannot be sent twice, so that a redirect that needs it again is an error, and it is no
+    /// part of a key, so that the request goes past the cache.
     pub fn body_stream<B>(self, body: B) -> Self
     where
         B: Body<Data = Bytes> + Send + 'static,
@@ -129,7 +156,7 @@ impl RequestBuilder {
         self.body(RequestBody::stream(body))
     }
 
-    /// Sends `value` as JSON.
+    /// Sends `value` as JSON, and says so in `Content-Type`, unless that is set already.
     pub fn json<T: Serialize + ?Sized>(self, value: &T) -> Self {
         self.change(|request| {
             let bytes = serde_json::to_vec(value)
@@ -139,7 +166,8 @@ impl RequestBuilder {
         })
     }
 
-    /// Sends `fields` as a form.
+    /// Sends `fields` as a form (`application/x-www-form-urlencoded`), and says so in `Content-Type`, unless that is set
+    /// already.
     pub fn form<T: Serialize + ?Sized>(self, fields: &T) -> Self {
         self.change(|request| {
             let text = serde_urlencoded::to_string(fields)
@@ -149,7 +177,8 @@ impl RequestBuilder {
         })
     }
 
-    /// Sends a form that may have files in it. With a part that streams it cannot be sent twice.
+    /// Sends a form that may have files in it (RFC 7578), and says so in `Content-Type`, whatever that was. With a part that
+    /// streams it cannot be sent twice.
     pub fn multipart(self, form: Multipart) -> Self {
         self.change(|request| {
             let (body, content_type) = form.into_body()?;
@@ -159,7 +188,8 @@ impl RequestBuilder {
         })
     }
 
-    /// Sets how long this request may take from its beginning to the end of its body; `None`: for ever.
+    /// Sets how long this request may take from its beginning to the end of its response's body, redirects included;
+    /// `None`: for ever. Default: as in the session, which has 5 minutes.
     pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.options.timeout = timeout.into();
         self
@@ -172,23 +202,25 @@ impl RequestBuilder {
         self
     }
 
-    /// Sets which redirects this request follows.
+    /// Sets which redirects this request follows. Default: as in the session.
     pub fn redirects(mut self, policy: RedirectPolicy) -> Self {
         self.options.redirects = Some(policy);
         self
     }
 
-    /// Sets how long this response is kept, where its headers do not say.
+    /// Sets how long this response is good for, where its headers do not say. With
+    /// [`DoNotStore`](ExpireAfter::DoNotStore) the request goes past the cache.
     pub fn expire_after(self, expire_after: impl Into<ExpireAfter>) -> Self {
         self.set(|settings| settings.expire_after(expire_after))
     }
 
-    /// Makes this request's `expire_after` stronger than the response's headers.
+    /// Makes the lifetime of the settings, this request's `expire_after` before all, stronger than the response's headers;
+    /// see [`RequestSettings::force_ttl`].
     pub fn force_ttl(self, on: bool) -> Self {
         self.set(|settings| settings.force_ttl(on))
     }
 
-    /// Sets how this request uses the cache.
+    /// Sets how this request uses the cache. Default: as the URL's rule says, else the session.
     pub fn mode(self, mode: Mode) -> Self {
         self.set(|settings| settings.mode(mode))
     }
@@ -218,6 +250,19 @@ impl RequestBuilder {
     /// (RFC 5861 section 3), whatever the response and the session say. What forbids serving stale still does.
     pub fn stale_while_revalidate(self, window: impl Into<StaleWindow>) -> Self {
         self.set(|settings| settings.stale_while_revalidate(window))
+    }
+
+    /// Sets which responses to this request are stored, and which stored ones it uses, in place of the filters of the URL's
+    /// rule and of the session; [`RequestSettings::filter_write`] and [`filter_read`](RequestSettings::filter_read) set one
+    /// of them.
+    pub fn filter(self, filter: ResponseFilter) -> Self {
+        self.set(|settings| settings.filter(filter))
+    }
+
+    /// Sets what changes the header lines that are stored with this response, in place of what the rule and the session
+    /// have.
+    pub fn before_store(self, change: BeforeStore) -> Self {
+        self.set(|settings| settings.before_store(change))
     }
 
     pub(super) fn match_by(self, change: impl FnOnce(Matching) -> Matching) -> Self {

@@ -53,11 +53,21 @@ const ALONE: &str = "HCC_TEST_ALONE";
 /// whether anybody listens, and where there is one listener it asks only the thread that meets the event first: another
 /// test's thread, which has none, switches the event off for all.)
 pub fn is_alone(name: &str) -> bool {
+    is_alone_with(name, &[])
+}
+
+/// The same, with these variables in the environment of that process.
+pub fn is_alone_with(name: &str, variables: &[(&str, &str)]) -> bool {
     if std::env::var_os(ALONE).is_some() {
         return true;
     }
     let mut alone = Command::new(std::env::current_exe().unwrap());
-    let output = alone.args(["--exact", name, "--nocapture"]).env(ALONE, "yes").output().unwrap();
+    let output = alone
+        .args(["--exact", name, "--nocapture"])
+        .env(ALONE, "yes")
+        .envs(variables.iter().copied())
+        .output()
+        .unwrap();
     let (said, told) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success() && said.contains("1 passed"), "{name}\n{said}\n{told}");
     false

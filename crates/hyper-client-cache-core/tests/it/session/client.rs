@@ -68,6 +68,10 @@ async fn credentials_are_sent_and_never_shown() {
     let request = session.get("/").basic_auth("me", Some("canary")).query(&[("token", "canary")]).body("canary");
     shown += &format!("{session:?} {request:?}");
     let built = session.get("/").bearer_auth("canary").build().unwrap();
+    let lines = ["authorization", "cookie", "x-api-key"].map(|name| (name.parse().unwrap(), "canary".parse().unwrap()));
+    let given = session.get("/").headers(lines.into_iter().collect()).build().unwrap();
+    assert_eq!(given.headers().len(), 3);
+    shown += &format!("{:?}", given.headers());
     shown += &format!("{:?} {:?} {:?}", built.headers(), built.extensions(), built.body());
     let response = request.send().await.unwrap();
     shown += &format!("{response:?} {:?} {:?}", response.request_headers(), response.history());

@@ -10,6 +10,16 @@ use hyper_client_cache_testkit::origin::{Answer, Gate, Origin, Recorded};
 
 use super::{builder, eventually, session, text};
 
+/// A server that takes the connection and then says nothing has not been connected to.
+#[tokio::test]
+async fn the_time_to_connect_is_limited() {
+    let origin = Origin::builder().tls().silent().start().await;
+    let clock = ManualClock::new();
+    let session = builder(&clock).connect_timeout(Duration::from_millis(50)).build().unwrap();
+    let error = session.get(origin.url("/")).send().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout, "{error:?}");
+}
+
 /// A body that stops coming, and a head that does not come, are given up; what comes slowly is not.
 #[tokio::test]
 async fn the_time_between_two_reads_is_limited() {

@@ -37,6 +37,7 @@ mod rekey;
 mod revalidate;
 mod rules;
 mod schedule;
+mod secrets;
 mod seen;
 mod service;
 mod settings;

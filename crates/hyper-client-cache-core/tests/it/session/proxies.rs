@@ -12,6 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::{builder, text};
+use crate::support::is_alone_with;
 
 /// A proxy that keeps the heads of what it was asked: it opens tunnels, and answers everything else itself.
 pub(super) async fn proxy(refuses: bool) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
@@ -63,6 +64,44 @@ async fn an_http_url_is_asked_of_the_proxy_with_its_credentials() {
     let direct = session.get("http://direct.invalid/").send().await.unwrap_err();
     assert_eq!(direct.kind(), ErrorKind::Connect);
     assert_eq!(heads.lock().unwrap().len(), 1);
+}
+
+/// To a proxy that speaks TLS, with roots of its own, an `http` URL goes encrypted.
+#[tokio::test]
+async fn a_proxy_may_speak_tls() {
+    let proxy = Origin::builder().tls().http1().start().await;
+    proxy.on("/a", Answer::ok("by proxy."));
+    let clock = ManualClock::new();
+    let through = || builder(&clock).proxy(Proxy::all(proxy.url("").replace("https://", "https://user:canary@")));
+    let session = through().root_certificate(proxy.root_certificate_der().unwrap()).build().unwrap();
+    assert_eq!(text(&session, "http://origin.invalid/a").await.1, "by proxy.");
+    let seen = &proxy.requests()[0];
+    assert_eq!(seen.header("host"), Some("origin.invalid"));
+    assert_eq!(seen.header("proxy-authorization"), Some("Basic dXNlcjpjYW5hcnk="));
+    let strict = through().build().unwrap();
+    assert_eq!(strict.get("http://origin.invalid/a").send().await.unwrap_err().kind(), ErrorKind::Connect);
+    assert_eq!(proxy.count(), 1, "nothing is said to one that is not trusted");
+}
+
+/// The proxies of the environment count unless that is switched off or one is given, and not for the hosts it excepts.
+#[tokio::test]
+async fn the_proxies_of_the_environment_are_used() {
+    // Where nobody listens.
+    let variables = [("ALL_PROXY", "http://user:canary@127.0.0.1:1"), ("HTTP_PROXY", ""), ("NO_PROXY", "localhost")];
+    if !is_alone_with("session::proxies::the_proxies_of_the_environment_are_used", &variables) {
+        return;
+    }
+    let origin = Origin::scripted().await;
+    origin.on("/", Answer::ok("x"));
+    let clock = ManualClock::new();
+    let error = builder(&clock).build().unwrap().get(origin.url("/")).send().await.unwrap_err();
+    assert!(error.kind() == ErrorKind::Connect && !format!("{error:?}").contains("canary"), "{error:?}");
+    let excepted = origin.url("/").replace("127.0.0.1", "localhost");
+    assert_eq!(text(&builder(&clock).build().unwrap(), &excepted).await.1, "x");
+    assert_eq!(text(&builder(&clock).proxy_from_env(false).build().unwrap(), &origin.url("/")).await.1, "x");
+    let (address, _) = proxy(false).await;
+    let given = builder(&clock).proxy(Proxy::all(format!("http://{address}"))).build().unwrap();
+    assert_eq!(text(&given, &origin.url("/")).await.1, "by proxy.");
 }
 
 #[tokio::test]
