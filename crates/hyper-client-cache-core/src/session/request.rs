@@ -44,7 +44,8 @@ use crate::transport::RequestBody;
 pub struct RequestBuilder {
     session: CachedSession,
     pub(super) options: Options,
-    settings: Option<RequestSettings>,
+    // Most requests have none, and all are moved about.
+    settings: Option<Box<RequestSettings>>,
     request: Result<Request<RequestBody>>,
 }
 
@@ -283,7 +284,7 @@ impl RequestBuilder {
         say_body(&mut request);
         if let Some(settings) = self.settings {
             settings.matching.as_ref().map_or(Ok(()), Matching::validate)?;
-            request.extensions_mut().insert(settings);
+            request.extensions_mut().insert(*settings);
         }
         Ok(request)
     }
@@ -323,7 +324,8 @@ impl RequestBuilder {
     }
 
     fn set(mut self, set: impl FnOnce(RequestSettings) -> RequestSettings) -> Self {
-        self.settings = Some(set(self.settings.take().unwrap_or_default()));
+        let settings = self.settings.take().map(|settings| *settings).unwrap_or_default();
+        self.settings = Some(Box::new(set(settings)));
         self
     }
 }

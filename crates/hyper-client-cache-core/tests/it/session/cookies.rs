@@ -97,6 +97,7 @@ async fn sessions_with_jars_on_a_shared_cache_share_nothing() {
 }
 
 /// What a server sets for all of a public suffix never reaches another's site.
+#[cfg(feature = "public-suffixes")]
 #[tokio::test]
 async fn a_cookie_for_a_public_suffix_goes_to_nobody_else() {
     let service =
