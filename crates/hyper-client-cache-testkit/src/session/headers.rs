@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::support::{Case, lifetime};
 use crate::contract::{CacheHarness, Outcome, Verdict, ensure, ensure_eq};
-use crate::core::policy::CacheControl;
+use crate::core::policy::{CacheControl, Outcome as Decided};
 use crate::origin::Answer;
 
 /// Seed lines 25 and 82: `max-age` and `Expires` set the lifetime, and the former counts where both are there.
@@ -37,6 +37,20 @@ pub(super) async fn session_what_the_server_forbids_is_not_stored(harness: &dyn 
     ] {
         case.serve(path, &headers);
         ensure!(!case.hits(path).await? && !case.hits(path).await?, "{path} is answered from the cache");
+    }
+    Ok(Verdict::Kept)
+}
+
+/// Feature 81, seed line 25: what the server wants to be asked about is stored, and confirmed before each use.
+pub(super) async fn session_no_cache_of_a_response_is_confirmed_each_time(harness: &dyn CacheHarness) -> Outcome {
+    let case = Case::new(harness).await?;
+    case.origin.on("/one", |request: &crate::origin::Recorded| {
+        let is_known = request.header("if-none-match").is_some();
+        let answer = if is_known { Answer::not_modified() } else { Answer::ok("/one") };
+        answer.etag("\"v1\"").header("cache-control", "max-age=60, no-cache")
+    });
+    for expected in [Decided::Miss, Decided::Revalidated, Decided::Revalidated] {
+        ensure_eq!(case.ask(case.get("/one")).await?, (expected, "/one".to_owned()), "what became of a request");
     }
     Ok(Verdict::Kept)
 }

@@ -5,6 +5,7 @@ use http_body_util::Full;
 
 use super::support::{Case, builder};
 use crate::contract::{CacheHarness, Outcome, Verdict, Violation, ensure, ensure_eq};
+use crate::core::cache::Filter;
 use crate::core::key::Matching;
 use crate::core::policy::{Outcome as Decided, Settings};
 use crate::core::session::SessionBuilder;
@@ -170,6 +171,53 @@ pub(super) async fn session_partitions_do_not_meet(harness: &dyn CacheHarness) -
     Ok(Verdict::Kept)
 }
 
+/// Feature 49: where the origin is believed, a response answers the URLs that differ only in what it says does not
+/// matter; no other caller's, and none that an unsafe request to one of them has made invalid.
+pub(super) async fn session_no_vary_search_is_believed_where_asked_for(harness: &dyn CacheHarness) -> Outcome {
+    let case = Case::with(harness, |builder| builder.no_vary_search(true)).await?;
+    case.serve("/q", &[("no-vary-search", "params=(\"utm\")"), ("cache-control", "max-age=60")]);
+    let plain = builder(harness, &case.cache).build()?;
+    ensure!(!case.answers(case.get("/q?a=1&utm=x"), "/q").await?, "the first answer is cached");
+    ensure!(case.answers(case.get("/q?a=1&utm=y"), "/q").await?, "what does not matter counts");
+    ensure!(!case.answers(case.get("/q?a=2&utm=y"), "/q").await?, "what matters does not count");
+    let other = case.get("/q?a=1&utm=z").header("authorization", "b");
+    ensure!(!case.answers(other, "/q").await?, "another caller is given the answer");
+    let unbelieving = plain.get(case.origin.url("/q?a=1&utm=y"));
+    ensure!(!case.answers(unbelieving, "/q").await?, "the origin is believed where nobody asked for that");
+    case.ask(case.session.post(case.origin.url("/q?a=1&utm=other")).body("x")).await?;
+    ensure!(!case.answers(case.get("/q?a=1&utm=w"), "/q").await?, "an unsafe request left what answers its URL");
+    Ok(Verdict::Kept)
+}
+
+/// Feature 50: what was stored before a change of the settings is found after it, variants and redirects too, and
+/// nothing is left in the old place.
+pub(super) async fn session_what_is_stored_may_be_given_new_keys(harness: &dyn CacheHarness) -> Outcome {
+    let case = Case::new(harness).await?;
+    case.serve("/plain", &[]);
+    case.serve("/varies", &[("vary", "accept")]);
+    case.origin.on("/hop", Answer::redirect(301, "/plain?b=1&a=2").header("cache-control", "max-age=60"));
+    let ask = async |query: &str| -> Result<bool, Violation> {
+        let mut all = case.answers(case.get(&format!("/hop{query}")), "/plain").await?;
+        all &= case.answers(case.get(&format!("/plain{query}")), "/plain").await?;
+        for accept in ["a", "b"] {
+            let varies = case.get(&format!("/varies{query}")).header("accept", accept);
+            all &= case.answers(varies, "/varies").await?;
+        }
+        Ok(all)
+    };
+    ask("?b=1&a=2").await?;
+    let (before, asked) = (case.session.settings(), case.origin.count());
+    case.session.update_settings(|settings| settings.matching(Matching::default().sort_query(true)))?;
+    let rekeyed = case.session.cache().rekey(&before).await?;
+    ensure_eq!((rekeyed.moved, rekeyed.skipped), (4, 0), "responses that were moved, and that were left");
+    ensure!(ask("?a=2&b=1").await?, "what was stored before is not found");
+    ensure_eq!(case.origin.count(), asked, "requests that reached the origin");
+    ensure_eq!(case.session.cache().count(Filter::new()).await?, 4, "responses that are stored");
+    let old = builder(harness, &case.cache).build()?;
+    ensure!(!case.answers(old.get(case.origin.url("/plain?b=1&a=2")), "/plain").await?, "the old place is not empty");
+    Ok(Verdict::Kept)
+}
+
 /// What is stored under some options of matching is never found under others, and is still there under its own.
 pub(super) async fn session_other_options_of_matching_find_nothing(harness: &dyn CacheHarness) -> Outcome {
     let case = Case::new(harness).await?;
@@ -227,7 +275,7 @@ pub(super) async fn session_a_head_is_answered_by_a_stored_get_and_not_the_other
 ) -> Outcome {
     let case = Case::new(harness).await?;
     for path in ["/one", "/two"] {
-        case.serve(path, &[("x-thing", "5"), ("cache-control", "max-age=60")]);
+        case.serve(path, &[("x-thing", "5"), ("cache-control", "max-age=60"), ("etag", "\"1\"")]);
     }
     let head = |path: &str| case.session.head(case.origin.url(path));
     case.hits("/one").await?;

@@ -32,6 +32,29 @@ pub(super) async fn session_stale_is_served_while_it_is_refreshed(harness: &dyn 
     Ok(Verdict::Kept)
 }
 
+/// Case 167: what forbids serving stale is stronger than every window.
+pub(super) async fn session_strict_directives_are_stronger_than_windows(harness: &dyn CacheHarness) -> Outcome {
+    let window = Duration::from_secs(1000);
+    let case = Case::with(harness, |builder| builder.stale_while_revalidate(window).stale_if_error(window)).await?;
+    for (path, directive, is_served) in
+        [("/must-revalidate", "must-revalidate", false), ("/no-cache", "no-cache", false), ("/lax", "public", true)]
+    {
+        let cache_control = format!("max-age=10, {directive}, stale-while-revalidate=1000, stale-if-error=1000");
+        case.serve(path, &[("cache-control", &cache_control), ("etag", "\"v1\"")]);
+        case.hits(path).await?;
+        case.origin.on(path, Answer::status(503).body("down"));
+        harness.clock().advance(Duration::from_secs(50));
+        let body = if is_served { path } else { "down" };
+        ensure_eq!(
+            case.answers(case.get(path), body).await?,
+            is_served,
+            "whether stale is served in spite of {directive}"
+        );
+        case.quiet().await;
+    }
+    Ok(Verdict::Kept)
+}
+
 /// Feature 120: a request may open the window for itself, or close it, whatever session and response say.
 pub(super) async fn session_a_request_may_have_stale_windows_of_its_own(harness: &dyn CacheHarness) -> Outcome {
     let window = Duration::from_secs(100);
@@ -69,6 +92,8 @@ pub(super) async fn session_an_unsafe_request_removes_what_it_changes(harness: &
     case.ask(case.session.post(case.origin.url("/fails")).body("x")).await?;
     ensure!(one("a").await? && case.hits("/two").await?, "a request that failed removed something");
     case.ask(case.session.put(case.origin.url("/one")).body("x")).await?;
+    case.flush().await;
+    ensure_eq!(case.session.cache().size().await?, 1, "entries that are left when two variants and their index went");
     ensure!(!one("a").await? && !one("b").await?, "what was changed is still there");
     ensure!(case.hits("/two").await?, "what was not changed is gone");
     case.ask(case.session.post(case.origin.url("/moves")).body("x")).await?;
