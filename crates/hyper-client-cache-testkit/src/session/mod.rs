@@ -126,6 +126,7 @@ macro_rules! __session_tests {
             session stale session_strict_directives_are_stronger_than_windows,
             session stale session_a_request_may_have_stale_windows_of_its_own,
             session stale session_an_unsafe_request_removes_what_it_changes,
+            session stale session_an_unsafe_request_removes_what_others_stored,
             session modes session_each_mode_reads_and_stores_what_it_says,
             session modes session_the_nearest_mode_counts,
             session modes session_reading_only_changes_nothing,

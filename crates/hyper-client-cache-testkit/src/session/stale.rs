@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::support::Case;
+use super::support::{Case, builder};
 use crate::contract::{CacheHarness, Outcome, Verdict, ensure, ensure_eq};
 use crate::core::policy::Outcome as Decided;
 use crate::origin::Answer;
@@ -98,5 +98,32 @@ pub(super) async fn session_an_unsafe_request_removes_what_it_changes(harness: &
     ensure!(case.hits("/two").await?, "what was not changed is gone");
     case.ask(case.session.post(case.origin.url("/moves")).body("x")).await?;
     ensure!(!case.hits("/two").await?, "what the answer points to is still there");
+    Ok(Verdict::Kept)
+}
+
+/// Case 51: it removes what was stored for whomever, and under whatever options of matching.
+pub(super) async fn session_an_unsafe_request_removes_what_others_stored(harness: &dyn CacheHarness) -> Outcome {
+    let case = Case::new(harness).await?;
+    case.serve("/one", &[("cache-control", "max-age=600")]);
+    let url = case.origin.url("/one");
+    let sorting = builder(harness, &case.cache).sort_query(true).build()?;
+    let matching = builder(harness, &case.cache).match_headers(["accept"]).build()?;
+    let requests = || {
+        [
+            ("of another caller", case.get("/one").header("authorization", "b")),
+            ("of another partition", case.get("/one").partition("b")),
+            ("of a session that sorts queries", sorting.get(&url)),
+            ("of a session that matches headers", matching.get(&url).header("accept", "b")),
+        ]
+    };
+    for is_hit in [false, true] {
+        for (whose, request) in requests() {
+            ensure_eq!(case.answers(request, "/one").await?, is_hit, "whether the answer {whose} is cached");
+        }
+    }
+    case.ask(case.session.post(&url).body("x")).await?;
+    for (whose, request) in requests() {
+        ensure!(!case.answers(request, "/one").await?, "the answer {whose} is still there");
+    }
     Ok(Verdict::Kept)
 }
