@@ -165,12 +165,14 @@ async fn an_unsolicited_response_answers_nothing() {
     origin.on("/b", Answer::ok("b").header("cache-control", "max-age=60"));
     let (session, _) = session();
     assert_eq!(get(&session, &origin.url("/a"), &[]).await.text, "a");
-    for path in ["/b", "/a", "/b"] {
-        // The connection may be found broken only when it is used: that is an error, and no answer.
-        if let Ok(response) = session.get(origin.url(path)).send().await {
-            assert_eq!(response.text().await.unwrap(), &path[1..]);
-        }
+    // The origin waits for whoever has come to go.
+    let dropped = tokio::time::timeout(std::time::Duration::from_secs(10), origin.disconnected(1)).await;
+    dropped.expect("the connection is given up");
+    for (path, outcome) in [("/b", Outcome::Miss), ("/a", Outcome::Hit), ("/b", Outcome::Hit)] {
+        let seen = get(&session, &origin.url(path), &[]).await;
+        assert_eq!((seen.outcome(), &seen.text[..]), (outcome, &path[1..]));
     }
+    assert_eq!(origin.connections(), 2);
     session.layer().flush().await;
     let stored = entries(&**session.cache()).await;
     assert!(stored.iter().all(|(_, entry)| !entry.body.windows(6).any(|bytes| bytes == b"poison")));
