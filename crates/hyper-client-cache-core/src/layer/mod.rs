@@ -371,6 +371,12 @@ impl Handle {
     }
 }
 
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.engine.ledger.flush_before_the_end();
+    }
+}
+
 #[derive(Debug)]
 struct Engine {
     ledger: Arc<Ledger>,

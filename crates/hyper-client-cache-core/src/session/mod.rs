@@ -76,6 +76,11 @@ const BACKSTOP: Duration = Duration::from_millis(5);
 ///
 /// Cheap to clone; clones are handles on the same session.
 ///
+/// What is stored is on its way there when a response has been read. [`close`](Self::close) waits until it has arrived.
+/// Where the last handle is only dropped, the runtime goes on with it; outside of a task of a multi-threaded runtime,
+/// that is in `main`, the drop waits for it, at most a second, because the runtime may end with that. A runtime of one
+/// thread that ends right after the drop leaves unfinished what is still under way.
+///
 /// ```
 /// use std::time::Duration;
 /// use hyper_client_cache_core::session::CachedSession;

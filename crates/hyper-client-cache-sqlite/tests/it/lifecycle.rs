@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use hyper_client_cache_core::cache::Cache;
 use hyper_client_cache_core::storage::Entry;
-use hyper_client_cache_core::{Error, ErrorKind};
+use hyper_client_cache_core::{CachedSession, Error, ErrorKind};
 use hyper_client_cache_sqlite::sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use hyper_client_cache_sqlite::{SqliteCache, SqliteLocation};
+use hyper_client_cache_testkit::origin::{Answer, Origin};
 
 use crate::support::{key, number, until};
 
@@ -36,6 +37,35 @@ async fn a_dropped_cache_leaves_nothing_running() {
     until(|| threads("hcc-dropped") == 0).await;
     // The last connection to be closed removes the journal.
     assert!(!folder.path().join("demo.sqlite-wal").exists());
+}
+
+/// Feature 22: a program that fetches something and ends, without closing anything, has stored it.
+#[test]
+fn what_a_program_fetched_last_is_stored_at_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("demo.sqlite");
+    let program = |runtime: &mut tokio::runtime::Builder, url: String| {
+        let path = path.clone();
+        let runtime = runtime.enable_all().build().unwrap();
+        runtime.block_on(async move {
+            let cache = SqliteCache::open(path).await.unwrap();
+            let session = CachedSession::builder().cache(cache).build().unwrap();
+            let response = session.get(url).send().await.unwrap();
+            let from_cache = response.from_cache();
+            assert_eq!(response.text().await.unwrap(), "body");
+            from_cache
+        })
+    };
+    let origins = tokio::runtime::Runtime::new().unwrap();
+    let origin = origins.block_on(Origin::scripted());
+    for number in 0..20 {
+        let path = format!("/{number}");
+        origin.on(&path, Answer::ok("body").header("cache-control", "max-age=3600"));
+        let ask = || program(tokio::runtime::Builder::new_multi_thread().worker_threads(1), origin.url(&path));
+        assert!(!ask());
+        assert!(ask(), "the {number}th is lost");
+    }
+    assert_eq!(origin.count(), 20);
 }
 
 /// Case 234: closing writes what is queued, can be repeated, and is an error for whoever goes on.

@@ -2,8 +2,15 @@
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::time::timeout;
 
 use super::{Ledger, MAX_WAITING_BYTES};
+
+/// How long the end of a program waits at most for what is on its way to the store.
+const LAST_PATIENCE: Duration = Duration::from_secs(1);
 
 impl Ledger {
     /// Counts as something on its way to the store until dropped.
@@ -34,6 +41,28 @@ impl Ledger {
                 return;
             }
             quiet.await;
+        }
+    }
+
+    /// Waits until nothing is on its way to the store where that is lost otherwise: in the `main` of a program, at whose
+    /// end the runtime takes all its tasks with it. At most [`LAST_PATIENCE`], and not at all where nothing is under way.
+    ///
+    /// It blocks the thread. So it does nothing inside of a task, which has the runtime around it still and keeps others
+    /// from running, nor on a runtime of one thread, where nobody else could do the work.
+    pub(crate) fn flush_before_the_end(self: &Arc<Self>) {
+        if self.lock().running == 0 || tokio::task::try_id().is_some() {
+            return;
+        }
+        let Ok(runtime) = Handle::try_current() else { return };
+        if runtime.runtime_flavor() != RuntimeFlavor::MultiThread {
+            return;
+        }
+        let ledger = Arc::clone(self);
+        let wait = move || drop(runtime.block_on(async { timeout(LAST_PATIENCE, ledger.flush()).await }));
+        // By a thread of its own: this one is inside of the runtime, and may not wait for a future there.
+        if let Ok(waiting) = std::thread::Builder::new().name("last-writes".into()).spawn(wait) {
+            // It does not panic, and if it did there would be nothing to do about it here.
+            let _ = waiting.join();
         }
     }
 }
