@@ -319,13 +319,17 @@ mod tests {
         let path = folder.path().join("cache");
         prepare(&path).await;
         let steps = run(&path, "overwrite", true, "none:0").steps;
-        assert_eq!(steps, ["create", "write", "write the rest", "set time", "sync file", "rename", "sync folder"]);
+        assert_eq!(
+            steps,
+            ["create", "set mode", "write", "write the rest", "set time", "sync file", "rename", "sync folder"]
+        );
         let steps = run(&path, "put", true, "none:0").steps;
         assert!(steps.ends_with(&["rename".to_owned(), "sync folder".to_owned()]), "{steps:?}");
-        assert!(steps.windows(2).filter(|pair| *pair == ["make folder", "sync folder"]).count() >= 1, "{steps:?}");
+        let made = ["make folder", "set the folder's mode", "sync folder"];
+        assert!(steps.windows(3).any(|steps| *steps == made), "{steps:?}");
         let steps = run(&path, "delete", true, "none:0").steps;
         assert_eq!(steps, ["unlink", "sync folder"]);
         let steps = run(&path, "overwrite", false, "none:0").steps;
-        assert_eq!(steps, ["create", "write", "write the rest", "set time", "rename"]);
+        assert_eq!(steps, ["create", "set mode", "write", "write the rest", "set time", "rename"]);
     }
 }

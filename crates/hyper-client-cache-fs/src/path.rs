@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind as IoKind};
 use std::path::{Path, PathBuf};
 
 use crate::error::{FsError, Result};
-use crate::sys::{Dir, is_something_else};
+use crate::sys::{Dir, is_something_else, step};
 
 /// The directory's name where none was given.
 const DEFAULT_NAME: &str = "http-cache";
@@ -84,6 +84,7 @@ fn make_folders(folder: &Path) -> io::Result<()> {
     {
         make_folders(parent)?;
     }
+    step("make folder")?;
     let mut builder = fs::DirBuilder::new();
     #[cfg(unix)]
     {

@@ -47,15 +47,15 @@ pub(crate) enum Lock {
 }
 
 /// Reads `len` bytes from the file's position on, less where the file is shorter.
-pub(crate) fn read_up_to(file: &mut File, len: usize) -> io::Result<Vec<u8>> {
+pub(crate) fn read_up_to(file: &mut impl Read, len: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(len);
     // Goes on where a call gives less or is interrupted (case 152).
-    file.take(len as u64).read_to_end(&mut bytes)?;
+    file.by_ref().take(len as u64).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
 /// Writes both pieces, in one call where the system takes them at once.
-pub(crate) fn write_all(file: &mut File, first: &[u8], second: &[u8]) -> io::Result<()> {
+pub(crate) fn write_all(file: &mut impl Write, first: &[u8], second: &[u8]) -> io::Result<()> {
     step("write")?;
     let mut written = 0_usize;
     while written < first.len() {
@@ -112,4 +112,75 @@ pub(crate) fn to_micros(time: SystemTime) -> u64 {
 
 fn from_micros(micros: u64) -> SystemTime {
     UNIX_EPOCH.checked_add(Duration::from_micros(micros)).unwrap_or(UNIX_EPOCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes and gives a few bytes at a time, and is interrupted every other time.
+    #[derive(Default)]
+    struct Slow {
+        bytes: Vec<u8>,
+        at: usize,
+        calls: usize,
+    }
+
+    impl Slow {
+        fn turn(&mut self) -> io::Result<usize> {
+            self.calls += 1;
+            if self.calls.is_multiple_of(2) { Ok(self.calls % 7) } else { Err(io::ErrorKind::Interrupted.into()) }
+        }
+    }
+
+    impl Write for Slow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let len = self.turn()?.clamp(1, bytes.len());
+            self.bytes.extend_from_slice(&bytes[..len]);
+            Ok(len)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Read for Slow {
+        fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+            let len = self.turn()?.min(into.len()).min(self.bytes.len() - self.at);
+            let len = if len == 0 { into.len().min(self.bytes.len() - self.at).min(1) } else { len };
+            into[..len].copy_from_slice(&self.bytes[self.at..self.at + len]);
+            self.at += len;
+            Ok(len)
+        }
+    }
+
+    /// Case 152.
+    #[test]
+    fn short_and_interrupted_calls_are_gone_on_with() {
+        let (first, second) = (vec![b'a'; 100], vec![b'b'; 1000]);
+        let mut file = Slow::default();
+        write_all(&mut file, &first, &second).unwrap();
+        assert_eq!(file.bytes, [&first[..], &second[..]].concat());
+        assert_eq!(read_up_to(&mut file, 150).unwrap(), [&first[..], &second[..50]].concat());
+        assert_eq!(read_up_to(&mut file, 10_000).unwrap(), second[50..]);
+    }
+
+    /// Case 152: a device that takes nothing is an error, not a loop.
+    #[test]
+    fn a_call_that_takes_nothing_is_an_error() {
+        struct Full;
+        impl Write for Full {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Ok(0)
+            }
+
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        for (first, second) in [(&b"a"[..], &b"b"[..]), (b"", b"b")] {
+            assert_eq!(write_all(&mut Full, first, second).unwrap_err().kind(), io::ErrorKind::WriteZero);
+        }
+    }
 }

@@ -48,6 +48,7 @@ impl Dir {
         match rustix::fs::mkdirat(&self.0, name, FOLDER) {
             Ok(()) => {
                 // An umask can take rights from the owner, too.
+                step("set the folder's mode")?;
                 rustix::fs::chmodat(&self.0, name, FOLDER, AtFlags::empty())?;
                 Ok(true)
             }
@@ -61,6 +62,7 @@ impl Dir {
         step("create")?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&self.0, name, flags, FILE)?;
+        step("set mode")?;
         rustix::fs::fchmod(&file, FILE)?;
         Ok(file.into())
     }

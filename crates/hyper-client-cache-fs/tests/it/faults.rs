@@ -9,15 +9,18 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use hyper_client_cache_core::CachedSession;
 use hyper_client_cache_core::cache::Cache;
 use hyper_client_cache_core::storage::Entry;
+use hyper_client_cache_core::{CachedSession, ErrorKind};
 use hyper_client_cache_fs::FsCache;
 use hyper_client_cache_testkit::origin::{Answer, Origin};
 
 use crate::support::{files, key};
 
 const FOLDER: &str = "HCC_FS_TEST_FAULT";
+
+/// Set on machines that allow no mounts, which are then shown by failing calls and missing rights alone.
+const WITHOUT_MOUNTS: &str = "HCC_WITHOUT_MOUNTS";
 
 /// The folder in which a child is to work; `None` in the parent.
 fn orders() -> Option<std::path::PathBuf> {
@@ -33,10 +36,23 @@ fn child(name: &str, folder: &Path, wrapper: &[&str], preparation: &str) -> Outp
     command.args(words).env(FOLDER, folder).env("FOLDER", folder).output().unwrap()
 }
 
-/// Whether this machine lets a test mount something of its own.
-fn can_mount() -> bool {
+/// Whether the tests' own mounts were left out by name; a machine that allows none fails them otherwise.
+fn without_mounts() -> bool {
+    if std::env::var_os(WITHOUT_MOUNTS).is_some() {
+        return true;
+    }
     let made = Command::new("unshare").args(["-rm", "sh", "-c", "mount -t tmpfs tmpfs /tmp"]).output();
-    made.is_ok_and(|output| output.status.success())
+    let refused = made.map(|output| String::from_utf8_lossy(&output.stderr).into_owned());
+    if let Ok("") = refused.as_deref() {
+        return false;
+    }
+    panic!("`unshare -rm` with a mount is refused here ({refused:?}): set {WITHOUT_MOUNTS}=1 to leave this out")
+}
+
+/// Root may write whatever the mode is: a child of it gives that up, and stays the owner.
+fn without_capabilities(folder: &Path) -> &'static [&'static str] {
+    let is_root = std::os::unix::fs::MetadataExt::uid(&fs::metadata(folder).unwrap()) == 0;
+    if is_root { &["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"] } else { &["env"] }
 }
 
 fn assert_passed(output: &Output) {
@@ -56,11 +72,9 @@ async fn a_full_disk_costs_no_answer() {
     let Some(folder) = orders() else {
         for size in ["64k", "1m"] {
             let folder = tempfile::tempdir().unwrap();
-            if can_mount() {
+            if !without_mounts() {
                 let mount = format!("mount -t tmpfs -o size={size} tmpfs \"$FOLDER\"");
                 assert_passed(&child("a_full_disk_costs_no_answer", folder.path(), &["unshare", "-rm"], &mount));
-            } else {
-                eprintln!("this machine allows no mount: a full disk is shown by failing calls alone");
             }
         }
         return;
@@ -125,17 +139,55 @@ async fn a_directory_that_may_not_be_written_is_read() {
     let cache = FsCache::open(folder.path().join("cache")).await.unwrap();
     cache.responses().write(&key(1), Entry::new("head", "body")).await.unwrap();
     cache.close().await.unwrap();
-    if can_mount() {
+    if !without_mounts() {
         let mount = "mount --bind \"$FOLDER\" \"$FOLDER\"; mount -o remount,ro,bind \"$FOLDER\"";
         assert_passed(&child(name, folder.path(), &["unshare", "-rm"], mount));
-    } else {
-        eprintln!("this machine allows no mount: only missing rights are shown");
     }
-    // Root may write whatever the mode is: the child gives that up, and stays the owner.
     let modes = "find \"$FOLDER/cache\" -type d -exec chmod 500 {} +";
-    let without: &[&str] = &["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"];
-    let is_root = std::os::unix::fs::MetadataExt::uid(&fs::metadata(folder.path()).unwrap()) == 0;
-    let output = child(name, folder.path(), if is_root { without } else { &["env"] }, modes);
+    let output = child(name, folder.path(), without_capabilities(folder.path()), modes);
+    drop(Command::new("chmod").args(["-R", "u+rwX"]).arg(folder.path()).status());
+    assert_passed(&output);
+}
+
+/// Case 151: where files refuse to go, making room ends with an error and not in a loop, the counts stay those of the
+/// files, nothing new is written, and all of it works again when they may be removed.
+#[tokio::test]
+async fn files_that_refuse_to_go_pause_writes() {
+    const COUNT: u64 = 12;
+    let name = "files_that_refuse_to_go_pause_writes";
+    let large = || Entry::new("head", vec![b'x'; 1000]);
+    let open = |folder: &Path| FsCache::builder(folder.join("cache")).max_bytes(COUNT * 4096).open();
+    if let Some(folder) = orders() {
+        let cache = open(&folder).await.unwrap();
+        let responses = cache.responses();
+        assert_eq!(responses.size().await.unwrap(), COUNT);
+        for number in 100..110 {
+            let error = responses.write(&key(number), large()).await.unwrap_err();
+            assert!(matches!(error.kind(), ErrorKind::Storage), "{error:?}");
+            assert!(!responses.contains(&key(number)).await.unwrap());
+        }
+        for number in 0..COUNT {
+            assert_eq!(responses.read(&key(number)).await.unwrap(), Some(large()));
+        }
+        assert_eq!((responses.size().await.unwrap(), responses.bytes().await.unwrap()), (COUNT, COUNT * 1004));
+        assert_eq!((responses.stats().evicted, responses.stats().corrupt), (0, 0));
+        assert_eq!(files(&folder.join("cache/v1/responses")).len() as u64, COUNT);
+        // The owner may give itself the right back, whatever the process may not do.
+        assert!(Command::new("chmod").args(["-R", "u+rwX"]).arg(&folder).status().unwrap().success());
+        responses.write(&key(100), large()).await.unwrap();
+        assert!(responses.contains(&key(100)).await.unwrap());
+        assert_eq!((responses.size().await.unwrap(), responses.stats().evicted), (COUNT, 1));
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let cache = open(folder.path()).await.unwrap();
+    for number in 0..COUNT {
+        cache.responses().write(&key(number), large()).await.unwrap();
+    }
+    cache.close().await.unwrap();
+    // The folders that files lie in: others may be made beside them.
+    let modes = "find \"$FOLDER/cache/v1/responses\" -type f -exec dirname {} + | sort -u | xargs chmod 500";
+    let output = child(name, folder.path(), without_capabilities(folder.path()), modes);
     drop(Command::new("chmod").args(["-R", "u+rwX"]).arg(folder.path()).status());
     assert_passed(&output);
 }

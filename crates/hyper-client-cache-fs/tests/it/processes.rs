@@ -8,6 +8,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use futures_util::TryStreamExt;
 use hyper_client_cache_core::cache::Cache;
@@ -149,8 +150,14 @@ impl Said {
     }
 }
 
+/// How long processes that share a place are at work at least, in seconds: a minute is what case 154 asks for, and none
+/// is enough for everyday.
+fn long() -> Duration {
+    Duration::from_secs(std::env::var("HCC_LONG_TESTS").map_or(0, |seconds| seconds.parse().unwrap()))
+}
+
 /// Runs a child until `acks` changes were acknowledged, kills it, and returns what it said.
-fn run_and_kill(path: &Path, name: &str, acks: u64, said: &mut Said) {
+fn run_and_kill(path: &Path, name: &str, acks: u64, least: Duration, said: &mut Said) {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "processes::the_workload_keeps_what_it_acknowledges", "--nocapture"])
         .env(FOLDER, path)
@@ -160,6 +167,7 @@ fn run_and_kill(path: &Path, name: &str, acks: u64, said: &mut Said) {
         .spawn()
         .unwrap();
     let mut out = BufReader::new(child.stdout.take().unwrap());
+    let started = Instant::now();
     let (mut heard, mut line, mut killed) = (0, String::new(), false);
     // What was written before the kill is still in the pipe after it.
     while {
@@ -167,7 +175,7 @@ fn run_and_kill(path: &Path, name: &str, acks: u64, said: &mut Said) {
         out.read_line(&mut line).unwrap() > 0
     } {
         heard += u64::from(said.hear(line.trim_end()));
-        if heard >= acks && !killed {
+        if heard >= acks && started.elapsed() >= least && !killed {
             child.kill().unwrap();
             killed = true;
         }
@@ -198,7 +206,7 @@ async fn a_killed_process_keeps_what_it_acknowledged() {
     for acks in [1, 30, 7, 100, 3, 250, 55, 11] {
         let (place, mut moved) = (path.clone(), std::mem::take(&mut said));
         let run = move || {
-            run_and_kill(&place, "one", acks, &mut moved);
+            run_and_kill(&place, "one", acks, Duration::ZERO, &mut moved);
             moved
         };
         said = tokio::task::spawn_blocking(run).await.unwrap();
@@ -219,8 +227,8 @@ async fn eight_processes_share_a_directory() {
         let path = path.clone();
         tokio::task::spawn_blocking(move || {
             let mut said = Said::default();
-            for acks in [40, 120] {
-                run_and_kill(&path, name, acks, &mut said);
+            for (acks, least) in [(40, Duration::ZERO), (120, long())] {
+                run_and_kill(&path, name, acks, least, &mut said);
                 // Between two lives what was under way may have happened or not: told apart at the end.
                 if acks == 40 {
                     said.0.clear();
