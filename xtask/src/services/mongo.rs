@@ -27,7 +27,7 @@ pub(super) fn start(launcher: &mut Launcher) -> Result<Vec<Variable>> {
 
 fn mongod(data: &Path) -> Command {
     let mut command = Command::new("mongod");
-    command.args(["--bind_ip", "127.0.0.1", "--dbpath"]).arg(data);
+    command.args(["--bind_ip", "127.0.0.1", "--setParameter", "enableTestCommands=1", "--dbpath"]).arg(data);
     command
 }
 

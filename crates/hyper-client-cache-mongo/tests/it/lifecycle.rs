@@ -5,15 +5,17 @@ use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use futures_util::future::join_all;
-use hyper_client_cache_core::ErrorKind;
 use hyper_client_cache_core::cache::Cache;
+use hyper_client_cache_core::cache::parts::PART_LEN;
 use hyper_client_cache_core::clock::Clock;
-use hyper_client_cache_core::storage::{Entry, Storage};
+use hyper_client_cache_core::storage::{CacheKey, Entry, Guard, Storage};
+use hyper_client_cache_core::{CachedSession, ErrorKind};
 use hyper_client_cache_mongo::MongoCache;
 use hyper_client_cache_mongo::mongodb::bson::{Document, doc};
 use hyper_client_cache_mongo::mongodb::options::IndexOptions;
 use hyper_client_cache_mongo::mongodb::{Client, IndexModel};
 use hyper_client_cache_testkit::ManualClock;
+use hyper_client_cache_testkit::origin::{Answer, Origin};
 
 use crate::support::{Databases, key, url};
 
@@ -151,6 +153,48 @@ async fn dropped_operations_never_mix_up_answers() {
     }
     assert!(finished < 2_000, "some were dropped");
     assert_eq!(storage.read(&key(7)).await.unwrap(), Some(entry(7)));
+}
+
+/// Case 219: a body longer than any document lies in parts; with the last of them gone it is fetched anew, whole, and
+/// what its writer left behind is collected.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_longer_than_a_document_is_kept_in_parts() {
+    const LEN: usize = (16 << 20) + 7;
+    const CHUNK: usize = 1 << 20;
+
+    let databases = Databases::new();
+    let patience = Duration::from_secs(20);
+    let guard = Guard::builder().deadline(patience).write_deadline(patience).build().unwrap();
+    let cache = MongoCache::builder(databases.name("c")).url(url()).guard(guard).connect().await.unwrap();
+    let session = CachedSession::builder().cache(cache.clone()).build().unwrap();
+    let origin = Origin::scripted().await;
+    let body: Vec<u8> = (0..LEN).map(|at| u8::try_from(at / 1000 % 251).unwrap()).collect();
+    // In no hurry, and in less at each try: what comes faster than the store takes it is handed on and not stored.
+    for pause in [50, 200, 800] {
+        let answer = Answer::status(200).header("cache-control", "max-age=600");
+        let pause = Duration::from_millis(pause);
+        origin.on("/", body.chunks(CHUNK).fold(answer, |answer, part| answer.chunk(part.to_vec()).pause(pause)));
+        let fetched = session.get(origin.url("/")).send().await.unwrap().bytes().await.unwrap();
+        assert!(fetched == body, "another body");
+        session.layer().flush().await;
+        if session.cache().has_url(&origin.url("/")).await.unwrap() {
+            break;
+        }
+    }
+    let count = origin.count();
+    let response = session.get(origin.url("/")).send().await.unwrap();
+    assert!(response.from_cache());
+    assert!(response.bytes().await.unwrap() == body, "another body");
+    assert_eq!(origin.count(), count);
+
+    let bodies = cache.bodies().unwrap();
+    let mut parts: Vec<CacheKey> = bodies.keys().try_collect().await.unwrap();
+    assert!(parts.len() >= LEN / PART_LEN);
+    parts.sort_by_key(|part| u32::from_str_radix(part.as_str().rsplit_once('-').unwrap().1, 16).unwrap());
+    assert!(bodies.delete(parts.last().unwrap()).await.unwrap());
+    let again = session.get(origin.url("/")).send().await.unwrap().bytes().await.unwrap();
+    assert!(again == body, "another body");
+    assert!(origin.count() > count, "the missing part came from the origin");
 }
 
 fn entry(number: u32) -> Entry {
