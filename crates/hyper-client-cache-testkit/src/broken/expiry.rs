@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use futures_util::TryStreamExt;
 use hyper_client_cache_core::Result;
-use hyper_client_cache_core::storage::{CacheKey, Entry, Storage};
+use hyper_client_cache_core::storage::{CacheKey, Entry, NativeExpiry, Storage, StorageInfo};
 
 use super::Twist;
 use crate::reference::ReferenceStorage;
@@ -77,21 +77,60 @@ impl Twist for DecodesAllItHolds {
     const NAME: &'static str = "decodes every entry to find the dead";
 
     async fn delete_expired(&self, good: &ReferenceStorage, now: SystemTime) -> Result<u64> {
-        let stored = good.disk().keys(good.namespace());
-        let mut deleted: u64 = 0;
-        // A closed storage fails here, as a good one does.
-        good.keys().try_next().await?;
-        for key in stored {
-            good.disk().note_visit();
-            let entry = good
-                .disk()
-                .raw(good.namespace(), &key)
-                .and_then(|bytes| hyper_client_cache_core::storage::frame::split(&bytes).ok());
-            if entry.is_some_and(|entry| entry.is_dead(now)) {
-                good.delete(&key).await?;
-                deleted = deleted.saturating_add(1);
-            }
-        }
-        Ok(deleted)
+        walk(good, now).await
     }
+}
+
+/// The same for a store that removes the dead by itself: nothing of what is left to it is worth such a walk.
+#[derive(Debug, Default)]
+pub(super) struct WalksThoughItExpires;
+
+#[async_trait]
+impl Twist for WalksThoughItExpires {
+    const NAME: &'static str = "expires by itself, and decodes every entry nevertheless";
+
+    fn info(&self, good: &ReferenceStorage) -> StorageInfo {
+        good.info().expiry(NativeExpiry::Exact)
+    }
+
+    async fn delete_expired(&self, good: &ReferenceStorage, now: SystemTime) -> Result<u64> {
+        walk(good, now).await
+    }
+}
+
+/// Says it removed what the store had removed before it, and one more.
+#[derive(Debug, Default)]
+pub(super) struct CountsWhatItDidNotRemove;
+
+#[async_trait]
+impl Twist for CountsWhatItDidNotRemove {
+    const NAME: &'static str = "expires by itself, and counts more than were dead";
+
+    fn info(&self, good: &ReferenceStorage) -> StorageInfo {
+        good.info().expiry(NativeExpiry::Exact)
+    }
+
+    async fn delete_expired(&self, good: &ReferenceStorage, now: SystemTime) -> Result<u64> {
+        Ok(good.delete_expired(now).await?.saturating_add(1))
+    }
+}
+
+/// Reads and checks every entry, removes the dead, and says how many they were.
+async fn walk(good: &ReferenceStorage, now: SystemTime) -> Result<u64> {
+    let stored = good.disk().keys(good.namespace());
+    let mut deleted: u64 = 0;
+    // A closed storage fails here, as a good one does.
+    good.keys().try_next().await?;
+    for key in stored {
+        good.disk().note_visit();
+        let entry = good
+            .disk()
+            .raw(good.namespace(), &key)
+            .and_then(|bytes| hyper_client_cache_core::storage::frame::split(&bytes).ok());
+        if entry.is_some_and(|entry| entry.is_dead(now)) {
+            good.delete(&key).await?;
+            deleted = deleted.saturating_add(1);
+        }
+    }
+    Ok(deleted)
 }

@@ -69,6 +69,8 @@ pub fn storages() -> Vec<Case> {
         case::<expiry::IgnoresWhatIsWrittenDead>("S5"),
         case::<expiry::RemovesWhatIsAboutToDie>("S6"),
         case::<expiry::DecodesAllItHolds>("S6"),
+        case::<expiry::WalksThoughItExpires>("S6"),
+        case::<expiry::CountsWhatItDidNotRemove>("S6"),
         case::<keys::ClearsByPrefix>("S7"),
         case::<keys::ListsTheLastTwice>("S8"),
         case::<content::CutsAtNul>("S9"),

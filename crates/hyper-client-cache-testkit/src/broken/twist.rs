@@ -29,6 +29,11 @@ pub trait Twist: Default + fmt::Debug + Send + Sync + 'static {
         vec!["canary-password".to_owned()]
     }
 
+    /// Stands in for [`Storage::info`].
+    fn info(&self, good: &ReferenceStorage) -> StorageInfo {
+        good.info()
+    }
+
     /// Stands in for [`Storage::read`].
     async fn read(&self, good: &ReferenceStorage, key: &CacheKey) -> Result<Option<Entry>> {
         good.read(key).await
@@ -113,7 +118,7 @@ impl<T: Twist> fmt::Debug for Broken<T> {
 #[async_trait]
 impl<T: Twist> Storage for Broken<T> {
     fn info(&self) -> StorageInfo {
-        self.good.info()
+        self.twist.info(&self.good)
     }
 
     async fn read(&self, key: &CacheKey) -> Result<Option<Entry>> {
