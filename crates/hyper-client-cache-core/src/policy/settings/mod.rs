@@ -4,6 +4,8 @@
 
 mod expire;
 
+mod own;
+
 mod request;
 
 mod effective;
