@@ -7,8 +7,8 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue};
 
 use super::fields::Fields;
-use super::matching::Options;
 use super::names::Names;
+use super::options::Options;
 use super::{json, multipart, query};
 
 pub(super) fn hash(fields: &mut Fields, headers: &HeaderMap, body: &[u8], options: &Options) {

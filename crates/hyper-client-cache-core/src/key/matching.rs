@@ -7,8 +7,8 @@ use std::fmt;
 use std::sync::{Arc, LazyLock};
 
 use super::KeyRequest;
-use super::fields::Fields;
 use super::names::{NamePattern, Names};
+use super::options::{KeyFn, Options};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The longest request body that is part of a key by default, in bytes.
@@ -64,40 +64,6 @@ const SECRET_PARAMS: [&str; 24] = [
 /// ```
 #[derive(Clone, Default)]
 pub struct Matching(Arc<Options>);
-
-#[derive(Clone, Default)]
-pub(super) struct Options {
-    pub(super) sort_query: Option<bool>,
-    pub(super) ignored_params: Option<Names>,
-    pub(super) ignored_headers: Option<Names>,
-    pub(super) match_headers: Option<Names>,
-    pub(super) secret_params: Option<Names>,
-    pub(super) secret_headers: Option<Names>,
-    pub(super) separate_credentials: Option<bool>,
-    pub(super) max_keyed_body: Option<u64>,
-    pub(super) method_override: Option<bool>,
-    pub(super) no_vary_search: Option<bool>,
-    pub(super) key_fn: Option<KeyFn>,
-    pub(super) partition: Option<String>,
-    pub(super) transport: Option<String>,
-    /// Of what is above; `None` where it is as by default.
-    pub(super) fingerprint: Option<[u8; 32]>,
-}
-
-/// What makes keys in the place of the URL, the headers and the body.
-#[derive(Clone)]
-pub(super) struct KeyFn {
-    name: String,
-    pub(super) function: Arc<Function>,
-}
-
-type Function = dyn Fn(&KeyRequest<'_>) -> Option<Vec<u8>> + Send + Sync;
-
-impl KeyFn {
-    pub(super) fn name(&self) -> &str {
-        &self.name
-    }
-}
 
 impl Matching {
     /// Whether the order of parameters with different names in a query or a form does not count. Parameters of one name
@@ -246,26 +212,7 @@ impl Matching {
         if base.0.is_unset() {
             return self.clone();
         }
-        let (ours, theirs) = (&*self.0, &*base.0);
-        fn first<T: Clone>(one: &Option<T>, other: &Option<T>) -> Option<T> {
-            one.as_ref().or(other.as_ref()).cloned()
-        }
-        let merged = Options {
-            sort_query: ours.sort_query.or(theirs.sort_query),
-            ignored_params: first(&ours.ignored_params, &theirs.ignored_params),
-            ignored_headers: first(&ours.ignored_headers, &theirs.ignored_headers),
-            match_headers: first(&ours.match_headers, &theirs.match_headers),
-            secret_params: first(&ours.secret_params, &theirs.secret_params),
-            secret_headers: first(&ours.secret_headers, &theirs.secret_headers),
-            separate_credentials: ours.separate_credentials.or(theirs.separate_credentials),
-            max_keyed_body: ours.max_keyed_body.or(theirs.max_keyed_body),
-            method_override: ours.method_override.or(theirs.method_override),
-            no_vary_search: ours.no_vary_search.or(theirs.no_vary_search),
-            key_fn: first(&ours.key_fn, &theirs.key_fn),
-            partition: first(&ours.partition, &theirs.partition),
-            transport: first(&ours.transport, &theirs.transport),
-            fingerprint: None,
-        };
+        let merged = self.0.over(&base.0);
         Self::default().change(|options| *options = merged)
     }
 
@@ -364,63 +311,6 @@ impl Matching {
         change(&mut options);
         options.fingerprint = options.fingerprint();
         Self(Arc::new(options))
-    }
-}
-
-impl Options {
-    fn is_unset(&self) -> bool {
-        let Self { sort_query, ignored_params, ignored_headers, match_headers, secret_params, secret_headers, .. } =
-            self;
-        let Self { separate_credentials, max_keyed_body, method_override, no_vary_search, .. } = self;
-        let Self { key_fn, partition, transport, .. } = self;
-        sort_query.is_none()
-            && [ignored_params, ignored_headers, match_headers, secret_params, secret_headers]
-                .iter()
-                .all(|names| names.is_none())
-            && [separate_credentials, method_override, no_vary_search].iter().all(|option| option.is_none())
-            && max_keyed_body.is_none()
-            && key_fn.is_none()
-            && partition.is_none()
-            && transport.is_none()
-    }
-
-    /// A hash of the options by which requests are merged or told apart; `None` where those are as by default.
-    ///
-    /// Left out is what is in a key anyway or changes only what is shown (partition, secrets, limits), and
-    /// `no_vary_search`, with which entries are the same as without.
-    fn fingerprint(&self) -> Option<[u8; 32]> {
-        let on = |option: Option<bool>| option.unwrap_or(false);
-        let lists = [&self.ignored_params, &self.ignored_headers, &self.match_headers];
-        let is_listed = lists.iter().any(|names| names.as_ref().is_some_and(|names| !names.is_empty()));
-        let is_plain = !on(self.sort_query)
-            && !is_listed
-            && self.separate_credentials.unwrap_or(true)
-            && !on(self.method_override)
-            && self.key_fn.is_none()
-            && self.transport.is_none();
-        if is_plain {
-            return None;
-        }
-        let mut hash = Fields::new(b"matching-1");
-        hash.number(u64::from(on(self.sort_query)));
-        for names in lists {
-            let mut written: Vec<_> =
-                names.iter().flat_map(|names| names.written()).map(NamePattern::written).collect();
-            written.sort_unstable();
-            written.dedup();
-            hash.number(written.len() as u64);
-            for (kind, text) in written {
-                hash.number(kind);
-                hash.field(text.as_bytes());
-            }
-        }
-        hash.number(u64::from(self.separate_credentials.unwrap_or(true)));
-        hash.number(u64::from(on(self.method_override)));
-        for name in [self.key_fn.as_ref().map(|key_fn| &key_fn.name), self.transport.as_ref()] {
-            hash.number(u64::from(name.is_some()));
-            hash.field(name.map_or(&b""[..], |name| name.as_bytes()));
-        }
-        Some(hash.digest())
     }
 }
 

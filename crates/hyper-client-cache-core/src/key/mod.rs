@@ -27,7 +27,13 @@
 
 mod matching;
 
+mod options;
+
 mod names;
+
+mod partition;
+
+mod shown;
 
 mod body;
 
@@ -48,9 +54,9 @@ mod rekey;
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 
-use self::fields::{Fields, port, user_information};
+use self::fields::Fields;
 pub use self::matching::Matching;
 pub use self::names::NamePattern;
 pub use self::rekey::Rekey;
@@ -220,156 +226,6 @@ impl Keyer<'_> {
         hash.key()
     }
 
-    /// Which partition a request belongs to; `None` for the common one.
-    ///
-    /// In a private cache, requests with an `Authorization` or `Cookie` field each have a partition by their values
-    /// (cases 4, 5, 7). In a shared cache the response's directives decide (RFC 9111 section 3.5), so those do not
-    /// separate there. Other credentials, for which no directive is known, and a partition set by hand separate in both
-    /// (case 6).
-    #[must_use]
-    pub fn partition(&self, headers: &HeaderMap) -> Option<Partition> {
-        let separates = self.matching.options().separate_credentials.unwrap_or(true);
-        let by_hand = self.matching.options().partition.as_deref().or(self.separation.by_hand);
-        let has_cookies = match self.separation.cookies {
-            Some(lines) => !lines.is_empty(),
-            None => headers.contains_key(header::COOKIE),
-        };
-        let has_credentials =
-            separates && self.separation.by_credentials && (headers.contains_key(header::AUTHORIZATION) || has_cookies);
-        let is_other = |name: &&HeaderName| {
-            **name != header::AUTHORIZATION && **name != header::COOKIE && self.matching.is_secret_header(name.as_str())
-        };
-        let has_others = separates && headers.keys().any(|name| is_other(&name));
-        if by_hand.is_none() && !has_credentials && !has_others {
-            return self.separation.apart.copied();
-        }
-        let mut hash = Fields::new(if has_others { b"partition-2" } else { b"partition-1" });
-        hash.field(self.separation.secret);
-        hash.number(u64::from(by_hand.is_some()));
-        hash.field(by_hand.unwrap_or_default().as_bytes());
-        if has_credentials {
-            lines(&mut hash, headers, &header::AUTHORIZATION);
-            match self.separation.cookies {
-                Some(lines) => {
-                    hash.number(lines.len() as u64);
-                    lines.iter().for_each(|line| hash.field(line.as_bytes()));
-                }
-                None => lines(&mut hash, headers, &header::COOKIE),
-            }
-        }
-        if has_others {
-            hash.number(u64::from(has_credentials));
-            hash.number(u64::from(self.separation.apart.is_some()));
-            let mut others: Vec<_> = headers.keys().filter(is_other).collect();
-            others.sort_unstable_by_key(|name| name.as_str());
-            for name in others {
-                hash.field(name.as_str().as_bytes());
-                lines(&mut hash, headers, name);
-            }
-        }
-        if let Some(apart) = self.separation.apart {
-            hash.field(apart);
-        }
-        Some(hash.digest())
-    }
-
-    /// The keyed hash that stands for the value of a header field where it selects a variant, if the field is a
-    /// credential (case 8).
-    #[must_use]
-    pub fn hash_secret(&self, name: &str, value: &[u8]) -> Option<Vec<u8>> {
-        self.matching.is_secret_header(name).then(|| hash_secret(self.separation.secret, name, value))
-    }
-
-    /// The URL as it is shown and stored: without user information, and with the values hidden of parameters that are
-    /// secret or do not count.
-    #[must_use]
-    pub fn shown_url(&self, uri: &Uri) -> String {
-        let mut text = String::with_capacity(64);
-        for piece in shown_pieces(uri) {
-            text.push_str(piece);
-        }
-        if let Some(query) = uri.query() {
-            text.push('?');
-            text.push_str(&self.shown_query(query));
-        }
-        text
-    }
-
-    /// Whether what is stored with the [`shown_url`](Self::shown_url) `stored` may answer a request for `uri`, as far as
-    /// the URL tells (case 34). Compares in place where both are written alike.
-    #[must_use]
-    pub fn is_shown_url(&self, uri: &Uri, stored: &str) -> bool {
-        let mut rest = stored;
-        let is_same = shown_pieces(uri).iter().all(|piece| match rest.strip_prefix(piece) {
-            Some(after) => {
-                rest = after;
-                true
-            }
-            None => false,
-        });
-        let is_same = is_same
-            && match uri.query() {
-                Some(query) => rest.strip_prefix('?') == Some(query),
-                None => rest.is_empty(),
-            };
-        is_same || self.is_spelled_differently(uri, stored)
-    }
-
-    /// Whether the stored URL is one that counts as the same, though it is not written alike.
-    #[cold]
-    fn is_spelled_differently(&self, uri: &Uri, stored: &str) -> bool {
-        if self.matching.options().key_fn.is_some() {
-            // Which URLs are the same is for the function to say: it made the key under which this was found.
-            return true;
-        }
-        let Ok(stored) = stored.parse::<Uri>() else { return false };
-        let same_host = uri.host().unwrap_or("").eq_ignore_ascii_case(stored.host().unwrap_or(""));
-        let shown = |uri: &Uri| self.path_and_query_shown(uri);
-        same_host && uri.scheme() == stored.scheme() && port(uri) == port(&stored) && shown(uri) == shown(&stored)
-    }
-
-    /// Whether a URL has a secret in it.
-    #[must_use]
-    pub fn has_secret(&self, uri: &Uri) -> bool {
-        !user_information(uri).is_empty()
-            || uri.query().is_some_and(|query| query::has_hidden(query, |name| self.matching.is_secret_param(name)))
-    }
-
-    /// Whether a reference to a URL, such as a `Location`, has something in it that is not shown.
-    #[must_use]
-    pub fn hides_part_of(&self, reference: &[u8]) -> bool {
-        let reference = String::from_utf8_lossy(reference);
-        let authority =
-            reference.split_once("//").map_or("", |(_, rest)| rest.split(['/', '?', '#']).next().unwrap_or(""));
-        let parameters = reference.split_once(['?', '#']).map_or("", |(_, parameters)| parameters);
-        authority.contains('@')
-            || parameters.split(['?', '#']).any(|part| query::has_hidden(part, |name| self.matching.hides_param(name)))
-    }
-
-    /// Takes out of stored header lines what is not shown of a URL: only `Content-Location` describes one.
-    pub fn redact(&self, headers: &mut Vec<(HeaderName, HeaderValue)>) {
-        headers.retain(|(name, value)| *name != header::CONTENT_LOCATION || !self.hides_part_of(value.as_bytes()));
-    }
-
-    /// Keys the hash over a URL with a secret in it, so that the secret cannot be guessed from the key.
-    fn add_secret(&self, hash: &mut Fields, uri: &Uri) {
-        if self.has_secret(uri) {
-            hash.field(self.separation.secret);
-        }
-    }
-
-    fn shown_query<'q>(&self, query: &'q str) -> Cow<'q, str> {
-        query::shown(query, |name| self.matching.hides_param(name))
-    }
-
-    fn path_and_query_shown(&self, uri: &Uri) -> String {
-        let counted = self.path_and_query(uri);
-        match counted.split_once('?') {
-            Some((path, query)) => format!("{path}?{}", self.shown_query(query)),
-            None => counted.into_owned(),
-        }
-    }
-
     /// The path and what counts of the query.
     fn path_and_query<'u>(&self, uri: &'u Uri) -> Cow<'u, str> {
         let Some(whole) = uri.path_and_query() else { return Cow::Borrowed("/") };
@@ -485,14 +341,6 @@ pub fn is_shown_url(uri: &Uri, stored: &str) -> bool {
     Keyer::default().is_shown_url(uri, stored)
 }
 
-/// Scheme, host and path; the query follows.
-fn shown_pieces(uri: &Uri) -> [&str; 4] {
-    let authority = uri.authority().map_or("", |authority| authority.as_str());
-    let host_and_port = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    let separator = if uri.scheme().is_some() { "://" } else { "" };
-    [uri.scheme_str().unwrap_or(""), separator, host_and_port, uri.path()]
-}
-
 /// How many lines a field has, and each.
 fn lines(hash: &mut Fields, headers: &HeaderMap, name: &HeaderName) {
     let lines = headers.get_all(name);
@@ -504,6 +352,8 @@ fn lines(hash: &mut Fields, headers: &HeaderMap, name: &HeaderName) {
 
 #[cfg(test)]
 mod tests {
+    use http::header;
+
     use super::*;
 
     fn key(url: &str) -> CacheKey {

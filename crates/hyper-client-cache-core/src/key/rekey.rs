@@ -6,8 +6,8 @@
 
 use http::{HeaderMap, Method, Uri};
 
-use super::matching::Options;
 use super::names::Names;
+use super::options::Options;
 use super::{Identity, KeyRequest, Keyer, query};
 use crate::cache::Selecting;
 use crate::storage::CacheKey;
@@ -75,7 +75,7 @@ impl Keyer<'_> {
         };
         let written = |names: &Option<Names>| names.as_ref().map(|names| names.written().to_vec()).unwrap_or_default();
         let (secret, was_secret) = (written(&ours.secret_headers), written(&theirs.secret_headers));
-        let function = |options: &Options| options.key_fn.as_ref().map(|key_fn| key_fn.name().to_owned());
+        let function = |options: &Options| options.key_fn.as_ref().map(|key_fn| key_fn.name.clone());
         // What a request had of matched fields is not stored; that it had none of those of before is known.
         let matched = |options: &Options| (written(&options.match_headers), written(&options.ignored_headers));
         let same_matched = matched(ours).0.is_empty() || matched(ours) == matched(theirs);

@@ -10,8 +10,8 @@ use std::borrow::Cow;
 use http::{HeaderValue, Method, Uri};
 use sfv::{BareItem, Dictionary, InnerList, ListEntry, Parser};
 
-use super::fields::{Fields, user_information};
-use super::{KeyRequest, Keyer, Partition, port, query};
+use super::fields::{Fields, port, user_information};
+use super::{KeyRequest, Keyer, Partition, query};
 use crate::cache::{SearchRule, SearchVariance};
 use crate::storage::CacheKey;
 
