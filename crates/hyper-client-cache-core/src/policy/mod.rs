@@ -44,6 +44,8 @@ pub(crate) mod judge;
 
 pub(crate) mod admit;
 
+mod lifetime;
+
 pub mod directives;
 
 mod freshness;

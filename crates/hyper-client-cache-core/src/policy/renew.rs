@@ -4,10 +4,10 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::admit::retain_until;
 use super::directives::ResponseDirectives;
 use super::freshness::set_lifetime;
 use super::headers::has_validator;
+use super::lifetime::retain_until;
 use super::plan::Lookup;
 use super::settings::{Effective, ExpireAfter, RequestSettings, Settings};
 use crate::cache::{BodyPlace, LifetimeSource, ResponseRecord};
