@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body::Body;
 use tokio::time::{Instant, timeout_at};
@@ -12,13 +11,13 @@ use super::answer::Admitted;
 use super::body::CacheBody;
 use super::flight::{Leader, Role, Verdict};
 use super::invalidate::Removed;
-use super::lookup::{Asked, Care, Found, selects, with_cookies};
+use super::lookup::{Asked, Found, selects, with_cookies};
 use super::replay::ReplayBody;
 use super::route::Past;
 use super::service::Origin;
 use super::{Engine, replay};
 use crate::cache::ledger::Generation;
-use crate::cache::{Record, Selecting, Stored};
+use crate::cache::{Record, Stored};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{self, Identity, KeyRequest, Keyer, Matching};
 use crate::policy::{self, Admission, Admit, CacheInfo, Judgement, Lookup, Merge, Outcome, Reason, Settings, Terms};
@@ -395,35 +394,5 @@ impl Engine {
         let (record, now) = (stored.record.as_response()?, self.clock.now());
         policy::serve_on_error(&ticket.lookup, record, now)
             .then(|| self.serve(stored, &ticket.lookup, Outcome::Stale, Reason::StaleIfError, now))
-    }
-
-    /// Removes the stored GET that a HEAD's answer shows to be another representation by now (case 49).
-    async fn compare_with_get(&self, parts: &Parts, body: Option<&[u8]>, ticket: &Ticket, headers: &HeaderMap) {
-        if !ticket.lookup.write {
-            return;
-        }
-        let keyer = ticket.settings.keyer(&ticket.matching);
-        let mut get = KeyRequest::new(&Method::GET, &parts.uri, &parts.headers);
-        get.body = body;
-        let Some(Identity { primary, .. }) = keyer.identify_in(&get, ticket.identity.partition) else { return };
-        let mut candidates = Vec::new();
-        let listed = self.listed(&get, ticket.identity.partition.as_ref(), &keyer).await;
-        for primary in std::iter::once(primary).chain(listed) {
-            let Ok(Some(stored)) = self.read(&primary, Care::Remove).await else { continue };
-            if let Record::Variants(index) = &*stored.record {
-                let is_selected = |selecting: &[Selecting]| selects(selecting, &parts.headers, &keyer);
-                let selected = index.variants.iter().filter(|variant| is_selected(&variant.selecting));
-                candidates.extend(selected.map(|variant| variant.key));
-            } else {
-                candidates.push(primary);
-            }
-        }
-        for key in candidates {
-            let stored = self.read(&key, Care::Remove).await.ok().flatten();
-            let record = stored.as_ref().and_then(|stored| stored.record.as_response());
-            if record.is_some_and(|record| policy::head_contradicts(record, headers)) {
-                self.ledger.forget(key);
-            }
-        }
     }
 }

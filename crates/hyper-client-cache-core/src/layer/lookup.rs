@@ -223,20 +223,6 @@ impl Engine {
         }
     }
 
-    /// The stored GET that answers a HEAD, while it is fresh (RFC 9110 section 9.3.2).
-    pub(super) async fn get_for_head(&self, request: Asked<'_>, lookup: &Lookup) -> Option<Stored> {
-        let get = Method::GET;
-        let request = Asked { method: &get, ..request };
-        let found = self.find(request, request.primary()?, lookup).await;
-        // Offline nothing better can be had.
-        let is_served = match found.judgement {
-            Judgement::Fresh => true,
-            Judgement::ServeStale { .. } => lookup.effective.offline,
-            _ => false,
-        };
-        found.selected.filter(|_| is_served)
-    }
-
     /// The first variant that may be served at once, else the newest that the request selects.
     async fn find_variant(&self, request: Asked<'_>, index: Stored, lookup: &Lookup) -> Found {
         let mut found = Found { at_primary: Some(index.clone()), ..Found::nothing(Reason::VariantNotFound) };
