@@ -1,0 +1,167 @@
+//! The options of a layer, checked where it is made.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+use super::backoff::Backoff;
+use super::hosts::{self, Hosts};
+use super::purge::Purge;
+use super::refresh::Tasks;
+use super::{CacheLayer, Engine, Handle, INLINE_LIMIT};
+use crate::cache::Cache;
+use crate::cache::ledger::Ledger;
+use crate::clock::{Clock, system_clock};
+use crate::error::{Error, ErrorKind, Result};
+use crate::policy::Settings;
+
+/// What of a storage's limit is left for the head.
+const HEAD_ROOM: u64 = 16 * 1024;
+
+/// How often what is past its deadline may be removed at most.
+const LEAST_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What becomes of a request when the store fails it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnCacheError {
+    /// The response is what it would have been without a cache, and a counter moves.
+    #[default]
+    Ignore,
+    /// The request fails with [`ErrorKind::Cache`] where its look-up does, or what it makes invalid is not removed (the
+    /// origin has carried it out by then). What is stored after the response is handed out is only counted.
+    Fail,
+}
+
+/// Options of [`CacheLayer`].
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct CacheLayerBuilder {
+    cache: Arc<dyn Cache>,
+    settings: Settings,
+    clock: Arc<dyn Clock>,
+    flight_timeout: Duration,
+    cache_status: Option<String>,
+    on_cache_error: OnCacheError,
+    max_refreshes: usize,
+    max_per_host: Option<usize>,
+    purge_every: Option<Duration>,
+}
+
+impl CacheLayerBuilder {
+    pub(super) fn new(cache: Arc<dyn Cache>) -> Self {
+        Self {
+            cache,
+            settings: Settings::default(),
+            clock: system_clock(),
+            flight_timeout: Duration::from_secs(30),
+            cache_status: None,
+            on_cache_error: OnCacheError::default(),
+            max_refreshes: CacheLayer::DEFAULT_MAX_REFRESHES,
+            max_per_host: None,
+            purge_every: None,
+        }
+    }
+
+    /// Sets what is cached and for how long.
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// Sets the clock; the operating system's by default.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Sets how long a request waits for another's answer before it asks the origin itself; 30 seconds by default.
+    pub fn flight_timeout(mut self, timeout: Duration) -> Self {
+        self.flight_timeout = timeout;
+        self
+    }
+
+    /// Adds a `Cache-Status` line (RFC 9211) with this cache name to each response. Off by default.
+    pub fn cache_status(mut self, cache_name: impl Into<String>) -> Self {
+        self.cache_status = Some(cache_name.into());
+        self
+    }
+
+    /// Sets what becomes of a request when the store fails it; [`OnCacheError::Ignore`] by default.
+    pub fn on_cache_error(mut self, on_cache_error: OnCacheError) -> Self {
+        self.on_cache_error = on_cache_error;
+        self
+    }
+
+    /// Sets how many refreshes run in the background at once, of what was served stale; 32 by default.
+    ///
+    /// A request that would begin one more is answered all the same and begins none. There is never more than one for
+    /// what has one key. After one that failed, the next is tried a second later at the earliest, then two, four, up to
+    /// a minute: for everything of a host that does not answer, else for what the origin has answered with an error.
+    pub fn max_refreshes(mut self, max_refreshes: usize) -> Self {
+        self.max_refreshes = max_refreshes;
+        self
+    }
+
+    /// Sets how many requests may be with one host (scheme, name and port) at once, refreshes in the background
+    /// included; by default there is no limit.
+    ///
+    /// A request is with its host until its body has been read to the end or is dropped, so who reads several bodies
+    /// side by side needs a place for each. The others wait for their turn in the order in which they came, as long as
+    /// their caller does; nothing that is answered from the cache waits.
+    pub fn max_per_host(mut self, max_per_host: impl Into<Option<usize>>) -> Self {
+        self.max_per_host = max_per_host.into();
+        self
+    }
+
+    /// Removes what is past its deadline every so often, in the background, for stores that do not do so themselves; by
+    /// default that is left to [`CacheView::delete_expired`].
+    ///
+    /// What is past its deadline nobody finds, removed or not: this is about the space it takes. No request waits for
+    /// it. It goes on while the layer or a service of it is there and is not [closed](CacheLayer::close); of those that
+    /// share a cache, one is enough. Made outside of a Tokio runtime, it begins with the first request.
+    pub fn purge_every(mut self, interval: impl Into<Option<Duration>>) -> Self {
+        self.purge_every = interval.into();
+        self
+    }
+
+    /// Makes the layer.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] where a setting is impossible; the message names it.
+    pub fn build(self) -> Result<CacheLayer> {
+        self.settings.validate()?;
+        if self.flight_timeout.is_zero() {
+            return Err(Error::new(ErrorKind::Config, "`flight_timeout` is zero: give at least a millisecond"));
+        }
+        if self.max_refreshes == 0 {
+            return Err(Error::new(ErrorKind::Config, "`max_refreshes` is zero: give at least 1"));
+        }
+        if self.max_per_host.is_some_and(|limit| limit == 0 || limit > hosts::MOST) {
+            let problem = format!("`max_per_host` goes from 1 to {}, or is `None` for no limit", hosts::MOST);
+            return Err(Error::new(ErrorKind::Config, problem));
+        }
+        if self.purge_every.is_some_and(|interval| interval < LEAST_INTERVAL) {
+            return Err(Error::new(ErrorKind::Config, "`purge_every` is under a second: give more, or `None`"));
+        }
+        let max_entry_len = self.cache.responses().info().max_entry_len.unwrap_or(u64::MAX);
+        let engine = Arc::new(Engine {
+            ledger: Ledger::of(self.cache, self.clock.clone()),
+            settings: ArcSwap::from_pointee(self.settings),
+            disabled: Arc::default(),
+            flights: Arc::default(),
+            clock: self.clock,
+            flight_timeout: self.flight_timeout,
+            inline_limit: max_entry_len.saturating_sub(HEAD_ROOM).min(INLINE_LIMIT),
+            cache_status: self.cache_status,
+            on_cache_error: self.on_cache_error,
+            backoff: Backoff::default(),
+            hosts: Hosts::new(self.max_per_host),
+        });
+        let purge = self.purge_every.map(Purge::new);
+        let handle = Handle { engine, tasks: Tasks::new(self.max_refreshes), purge };
+        handle.begin();
+        Ok(CacheLayer { handle: Arc::new(handle) })
+    }
+}
