@@ -7,18 +7,16 @@ use std::collections::HashMap;
 
 use hyper_client_cache_core::clock::to_millis;
 use hyper_client_cache_core::storage::CacheKey;
-use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqliteRow};
-use sqlx::{Row as _, SqlStr, Sqlite};
+use sqlx::Row as _;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use crate::error::{Fault, Result, SqliteError};
 use crate::eviction;
 use crate::plan::{Group, plan};
 use crate::queue::{ENTRY_OVERHEAD, NewRow, Task, body_mark};
+use crate::rows::{added, bind_rows, chunks, fits_one_statement, rows_of, signed};
 use crate::shared::Shared;
-use crate::sql::{MAX_ROWS, TOTALS, Table, padded};
-
-/// The most bytes in one statement: arguments are copied into the connection.
-const MAX_STATEMENT_BYTES: u64 = 8 * 1024 * 1024;
+use crate::sql::{MAX_ROWS, TOTALS, Table};
 
 /// The outcome of each task, in their order.
 pub(crate) type Outcomes = Vec<Result<u64>>;
@@ -316,90 +314,10 @@ pub(crate) async fn expire_chunk(batch: &mut Batch<'_>, table: Table, now: i64) 
     result
 }
 
-type Query<'q> = sqlx::query::Query<'q, Sqlite, SqliteArguments>;
-
-/// Binds an upsert. Of several rows under one key the last counts.
-fn bind_rows<'q>(text: SqlStr, rows: &[(CacheKey, &NewRow)]) -> Query<'q> {
-    let bytes = rows.iter().map(|(_, row)| row.len).fold(0, u64::saturating_add);
-    let mut query = sqlx::query(text).bind(signed(rows.len() as u64)).bind(signed(bytes));
-    for (key, _) in rows {
-        query = query.bind(key.to_string());
-    }
-    for _ in rows.len()..padded(rows.len()) {
-        query = query.bind(None::<String>);
-    }
-    for (key, row) in rows {
-        query = query
-            .bind(key.to_string())
-            .bind(row.retain_until)
-            .bind(signed(row.len))
-            .bind(row.used)
-            .bind(row.block.to_vec())
-            .bind(row.body.to_vec());
-    }
-    query
-}
-
-/// The rows of a group's members, each key once: of several writes the last.
-fn rows_of<'t>(tasks: &[&'t Task], members: &[usize]) -> Vec<(CacheKey, &'t NewRow)> {
-    let mut places: HashMap<CacheKey, usize> = HashMap::with_capacity(members.len());
-    let mut rows: Vec<(CacheKey, &NewRow)> = Vec::with_capacity(members.len());
-    for at in members {
-        let Some(Task::Write(_, key, row)) = tasks.get(*at) else { continue };
-        match places.get(key).and_then(|place| rows.get_mut(*place)) {
-            Some(earlier) => earlier.1 = row,
-            None => {
-                places.insert(*key, rows.len());
-                rows.push((*key, row));
-            }
-        }
-    }
-    rows
-}
-
-fn fits_one_statement(tasks: &[&Task], members: &[usize]) -> bool {
-    members.len() <= MAX_ROWS
-        && members.iter().filter_map(|at| tasks.get(*at)).map(|task| added(task)).sum::<u64>() <= MAX_STATEMENT_BYTES
-}
-
-/// Splits rows by number and by bytes.
-fn chunks<'r, 't>(rows: &'r [(CacheKey, &'t NewRow)]) -> Vec<&'r [(CacheKey, &'t NewRow)]> {
-    let mut chunks = Vec::new();
-    let mut rest = rows;
-    while !rest.is_empty() {
-        let mut bytes: u64 = 0;
-        let fitting = rest
-            .iter()
-            .take(MAX_ROWS)
-            .take_while(|(_, row)| {
-                bytes = bytes.saturating_add(row.len);
-                bytes <= MAX_STATEMENT_BYTES
-            })
-            .count()
-            .max(1);
-        let (chunk, after) = rest.split_at(fitting.min(rest.len()));
-        chunks.push(chunk);
-        rest = after;
-    }
-    chunks
-}
-
-/// The most that a task can add to what counts against the bound.
-pub(crate) fn added(task: &Task) -> u64 {
-    match task {
-        Task::Write(_, _, row) | Task::Refresh(_, _, row) => row.charge(),
-        _ => 0,
-    }
-}
-
 fn set(outcomes: &mut Outcomes, at: usize, outcome: Result<u64>) {
     if let Some(place) = outcomes.get_mut(at) {
         *place = outcome;
     }
-}
-
-fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 fn unsigned(number: i64) -> u64 {

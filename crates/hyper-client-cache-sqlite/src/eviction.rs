@@ -8,9 +8,10 @@ use hyper_client_cache_core::clock::to_millis;
 use hyper_client_cache_core::storage::{CacheKey, frame};
 use sqlx::Row as _;
 
-use crate::batch::{Batch, added};
+use crate::batch::Batch;
 use crate::error::{Result, SqliteError};
 use crate::queue::Task;
+use crate::rows::added;
 use crate::sql::{MAX_ROWS, Table};
 
 /// A bound from which on a little more is removed than needed, so that not every write has to remove something.

@@ -6,7 +6,7 @@
 //! [`Storage`](hyper_client_cache_core::storage::Storage), `bulk` many changes at
 //! once, `front` the memory before it.
 //! Below them `engine` is what all handles share: `reader` (a few connections and the gathering of reads), and the way
-//! to `writer` (one task; `queue`, `plan`, `batch`, `eviction`, `uses`, `upkeep`).
+//! to `writer` (one task; `queue`, `plan`, `batch`, `rows`, `eviction`, `uses`, `upkeep`).
 //! `open`, `schema`, `path` and `quarantine` deal with a file of unknown origin, `connect` and `sql` with the driver.
 
 mod cache;
@@ -25,6 +25,7 @@ mod batch;
 mod eviction;
 mod plan;
 mod queue;
+mod rows;
 mod upkeep;
 mod uses;
 mod writer;

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::batch::{self, Batch, Outcomes, Totals, is_busy};
 use crate::error::{Result, SqliteError};
 use crate::queue::{Queued, Task};
+use crate::rows;
 use crate::shared::Shared;
 use crate::sql::Table;
 use crate::upkeep::Access;
@@ -111,10 +112,10 @@ impl Writer {
     fn drain_into(&mut self, batch: &mut Vec<Queued>) {
         // What is written together must fit together, so it is kept far below the bound.
         let limit = self.shared.max_bytes().map_or(MAX_BATCH_BYTES, |bound| MAX_BATCH_BYTES.min(bound / 4));
-        let mut bytes: u64 = batch.iter().map(|queued| batch::added(&queued.task)).fold(0, u64::saturating_add);
+        let mut bytes: u64 = batch.iter().map(|queued| rows::added(&queued.task)).fold(0, u64::saturating_add);
         while batch.len() < MAX_BATCH {
             let Ok(queued) = self.queue.try_recv() else { break };
-            bytes = bytes.saturating_add(batch::added(&queued.task));
+            bytes = bytes.saturating_add(rows::added(&queued.task));
             if bytes > limit {
                 self.held_back = Some(queued);
                 break;
