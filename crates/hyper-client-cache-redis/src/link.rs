@@ -25,7 +25,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
 
 use crate::error::{Fault, RedisError, Reply, Result};
-use crate::silence::Silence;
+use crate::silence::{Silence, Waiting};
 
 /// How long a failed try to connect is the answer to whoever asks, before another is made.
 const RETRY_AFTER: Duration = Duration::from_millis(250);
@@ -108,7 +108,7 @@ impl Link {
 
     /// The client, once it has connected for the first time; where it was connected and is no more, an error at once, and
     /// the driver goes on trying.
-    async fn ready(&self) -> Result<WithOptions<Client>> {
+    async fn ready(&self) -> Result<(WithOptions<Client>, Waiting)> {
         self.check_open()?;
         if self.owned && !matches!(*self.state.borrow(), State::Made) {
             self.dial()?;
@@ -126,17 +126,20 @@ impl Link {
         if calls.command_queue_len() >= MAX_QUEUED {
             return Err(RedisError::Crowded);
         }
-        if self.silence.asked() && self.owned {
-            self.silence.probe(calls.clone(), lock(&self.task).clone());
+        let (silent, doubted) = (self.silence.asked(), self.silence.doubted());
+        if self.owned && (silent || doubted) {
+            // Where nothing comes from anywhere, one server speaks for all.
+            let servers = if silent { vec![calls.clone()] } else { servers(&calls) };
+            self.silence.probe(servers, lock(&self.task).clone(), silent);
         }
-        Ok(calls)
+        Ok((calls, self.silence.wait()))
     }
 
     /// The result of a command; any answer of the server shows that it is there.
-    fn heard<T>(&self, result: FredResult<T>) -> Result<T> {
+    fn heard<T>(waiting: Waiting, result: FredResult<T>) -> Result<T> {
         let result = result.map_err(RedisError::from);
-        if !matches!(&result, Err(error) if error.fault().is_some_and(Fault::is_transient)) {
-            self.silence.heard();
+        if has_come(&result) {
+            waiting.answered();
         }
         result
     }
@@ -147,8 +150,8 @@ impl Link {
 
     /// Connects, and waits until the server answers to a command of ours.
     pub(crate) async fn connect(&self) -> Result<()> {
-        let calls = match self.ready().await {
-            Ok(calls) => calls,
+        let (calls, waiting) = match self.ready().await {
+            Ok(ready) => ready,
             // What the driver said is the answer here, not that there is no connection.
             Err(RedisError::NotConnected(Some(why))) => {
                 let fault = why.fault();
@@ -157,37 +160,41 @@ impl Link {
             Err(error) => return Err(error),
         };
         // Credentials that are missing are noticed only now.
-        self.heard(calls.ping::<()>(None).await)
+        Self::heard(waiting, calls.ping::<()>(None).await)
     }
 
     /// The value under `key`.
     pub(crate) async fn get(&self, key: String) -> Result<Option<Bytes>> {
-        self.heard(self.ready().await?.get(key).await)
+        let (calls, waiting) = self.ready().await?;
+        Self::heard(waiting, calls.get(key).await)
     }
 
     /// The values under two keys of one slot.
     pub(crate) async fn get_both(&self, keys: [String; 2]) -> Result<[Option<Bytes>; 2]> {
-        let found = self.ready().await?.mget::<Vec<Option<Bytes>>, _>(Vec::from(keys)).await;
-        let found = self.heard(found)?;
+        let (calls, waiting) = self.ready().await?;
+        let found = calls.mget::<Vec<Option<Bytes>>, _>(Vec::from(keys)).await;
+        let found = Self::heard(waiting, found)?;
         found.try_into().map_err(|_| RedisError::Unexpected("MGET"))
     }
 
     /// The first `len` bytes of the value under `key`; none where there is none.
     pub(crate) async fn beginning(&self, key: String, len: usize) -> Result<Bytes> {
-        self.heard(self.ready().await?.getrange(key, 0, len.saturating_sub(1)).await)
+        let (calls, waiting) = self.ready().await?;
+        Self::heard(waiting, calls.getrange(key, 0, len.saturating_sub(1)).await)
     }
 
     /// Stores a value; `false` where it was to be there and is not.
     pub(crate) async fn set(&self, set: Set) -> Result<bool> {
-        let calls = self.ready().await?;
+        let (calls, waiting) = self.ready().await?;
         let (expire, options) = set.options();
         let done = calls.set::<Value, _, _>(set.key, set.value, expire, options, false).await;
-        Ok(!self.heard(done)?.is_null())
+        Ok(!Self::heard(waiting, done)?.is_null())
     }
 
     /// Removes a key; whether it was there.
     pub(crate) async fn unlink(&self, key: String) -> Result<bool> {
-        Ok(self.heard(self.ready().await?.unlink::<u64, _>(key).await)? > 0)
+        let (calls, waiting) = self.ready().await?;
+        Ok(Self::heard(waiting, calls.unlink::<u64, _>(key).await)? > 0)
     }
 
     /// The commands that remove `keys`: one for [`UNLINKED`] of them; on a cluster, one for those of a slot.
@@ -210,7 +217,8 @@ impl Link {
             return Ok(Vec::new());
         }
         let count = commands.len();
-        let pipeline = Pipeline::from(self.ready().await?);
+        let (calls, waiting) = self.ready().await?;
+        let pipeline = Pipeline::from(calls);
         for command in commands {
             // Only queued here: nothing waits.
             match command {
@@ -225,8 +233,11 @@ impl Link {
                 Command::Unlink(keys) => pipeline.unlink::<(), _>(keys).await?,
             }
         }
-        let mut results: Vec<_> =
-            pipeline.try_all::<Value>().await.into_iter().map(|result| self.heard(result)).collect();
+        let results = pipeline.try_all::<Value>().await;
+        let mut results: Vec<_> = results.into_iter().map(|result| result.map_err(RedisError::from)).collect();
+        if results.iter().all(has_come) {
+            waiting.answered();
+        }
         if results.len() == count {
             return Ok(results);
         }
@@ -236,7 +247,8 @@ impl Link {
 
     /// The servers that keys are spread over; `None` stands for the only one.
     pub(crate) async fn nodes(&self) -> Result<Vec<Option<Server>>> {
-        let calls = self.ready().await?;
+        let (calls, waiting) = self.ready().await?;
+        waiting.never_mind();
         if !calls.is_clustered() {
             return Ok(vec![None]);
         }
@@ -252,21 +264,19 @@ impl Link {
         pattern: String,
         count: u32,
     ) -> Result<(Option<String>, Vec<Bytes>)> {
-        let calls = self.ready().await?;
-        let on_node = Options { cluster_node: node.cloned(), ..calls.options().clone() };
-        // Of the client itself: options around options are overruled by the inner ones.
-        let calls = Client::with_options(&calls, &on_node);
+        let (calls, waiting) = self.ready().await?;
+        let calls = on(&calls, node.cloned());
         let page = calls.scan_page::<(String, Vec<Bytes>), _, _>(cursor, pattern, Some(count), None).await;
-        let (next, keys) = self.heard(page)?;
+        let (next, keys) = Self::heard(waiting, page)?;
         Ok(((next != "0").then_some(next), keys))
     }
 
     /// The server's clock, in milliseconds since 1970.
     pub(crate) async fn time(&self) -> Result<i64> {
-        let calls = self.ready().await?;
+        let (calls, waiting) = self.ready().await?;
         let command = CustomCommand::new_static("TIME", ClusterHash::Random, false);
         let time = calls.custom::<(i64, i64), _>(command, Vec::<Value>::new()).await;
-        let (seconds, micros) = self.heard(time)?;
+        let (seconds, micros) = Self::heard(waiting, time)?;
         Ok(seconds.saturating_mul(1000).saturating_add(micros.checked_div(1000).unwrap_or_default()))
     }
 
@@ -374,6 +384,29 @@ impl Set {
     fn options(&self) -> (Option<Expiration>, Option<SetOptions>) {
         (self.until.map(Expiration::PXAT), self.only_if_there.then_some(SetOptions::XX))
     }
+}
+
+/// The same client, for each of the servers that it is connected to.
+fn servers(calls: &WithOptions<Client>) -> Vec<WithOptions<Client>> {
+    if !calls.is_clustered() {
+        return vec![calls.clone()];
+    }
+    let state = calls.cached_cluster_state();
+    let nodes = state.map(|state| state.unique_primary_nodes()).unwrap_or_default();
+    nodes.into_iter().map(|node| on(calls, Some(node))).collect()
+}
+
+/// The same client for one node of a cluster.
+fn on(calls: &WithOptions<Client>, node: Option<Server>) -> WithOptions<Client> {
+    let options = Options { cluster_node: node, ..calls.options().clone() };
+    // Of the client itself: options around options are overruled by the inner ones.
+    Client::with_options(calls, &options)
+}
+
+/// Whether a result is the server's.
+fn has_come<T>(result: &Result<T>) -> bool {
+    let fault = result.as_ref().err().and_then(RedisError::fault);
+    !matches!(fault, Some(Fault::Unreachable | Fault::Timeout | Fault::Crowded))
 }
 
 /// Whether a failure is that of a key, and the rest of a batch is fine.

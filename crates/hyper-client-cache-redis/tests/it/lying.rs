@@ -49,3 +49,34 @@ async fn an_absurd_reply_is_an_error_and_costs_the_connection() {
     }
     storage.close().await.unwrap();
 }
+
+/// Case 208: a reply that is not finished takes the next one for its end, and each that follows would be the answer to the
+/// question before; the connection is given up when that is seen, and each question has its own answer again.
+#[tokio::test(flavor = "multi_thread")]
+async fn replies_that_have_lost_their_order_cost_the_connection() {
+    let server = Server::start(&[]);
+    let liar = Liar::before(server.port()).await;
+    for patience in [50, 500] {
+        let config = RedisCache::builder(unique("order")).url(format!("redis://127.0.0.1:{}", liar.port()));
+        let storage = config.command_timeout(Duration::from_secs(5)).open_storage().await.unwrap();
+        let entry = |number: u64| Entry::new("head", number.to_string());
+        for number in 0..2 {
+            storage.write(&key(number), entry(number)).await.unwrap();
+        }
+        liar.say(Some(b"*2\r\n$1\r\nx\r\n".to_vec()));
+        let wait = Duration::from_millis(patience);
+        assert!(tokio::time::timeout(wait, storage.read(&key(0))).await.is_err(), "it does not end");
+        liar.say(None);
+        let mut in_order = 0;
+        until("each has its own", async || {
+            for number in 0..2 {
+                let found = tokio::time::timeout(wait, storage.read(&key(number))).await;
+                let own = matches!(found, Ok(Ok(Some(found))) if found == entry(number));
+                in_order = if own { in_order + 1 } else { 0 };
+            }
+            in_order >= 100
+        })
+        .await;
+        storage.close().await.unwrap();
+    }
+}
