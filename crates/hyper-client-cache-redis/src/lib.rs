@@ -5,7 +5,7 @@
 //! `cache` is what a session is given, `config` what can be set; `storage` is one kind of entries as a
 //! [`Storage`](hyper_client_cache_core::storage::Storage), `bulk` is what is done to many of them at once and `listing` to
 //! all, `scan` lists their keys, `keyspace` says what those look like, `driver` sets the driver up, `link` is the way to
-//! the server.
+//! the server and `connection` the task that keeps it.
 
 mod cache;
 mod config;
@@ -17,6 +17,7 @@ mod storage;
 mod keyspace;
 mod scan;
 
+mod connection;
 mod driver;
 mod link;
 mod silence;

@@ -7,7 +7,6 @@
 //! A cache asks a server that is there, or does without: nothing waits for a connection but the first use.
 
 use std::collections::BTreeMap;
-use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
@@ -16,15 +15,15 @@ use bytes::Bytes;
 use fred::clients::{Client, Pipeline, WithOptions};
 use fred::interfaces::{ClientLike, ClusterInterface, FredResult, KeysInterface, MetricsInterface};
 use fred::types::config::{Options, Server};
-use fred::types::{ClusterHash, ConnectHandle, CustomCommand, Expiration, SetOptions, Value};
+use fred::types::{ClusterHash, CustomCommand, Expiration, SetOptions, Value};
 use fred::util::redis_keyslot;
-use futures_util::future::{Either, select};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
-use crate::error::{Fault, RedisError, Reply, Result};
+use crate::connection::{Ending, State, hold};
+use crate::error::{Fault, RedisError, Result};
 use crate::silence::{Silence, Waiting};
 
 /// How long a failed try to connect is the answer to whoever asks, before another is made.
@@ -51,19 +50,6 @@ pub(crate) struct Link {
     silence: Silence,
     /// The task that connects and then waits for the connection to end.
     task: Mutex<Option<AbortHandle>>,
-}
-
-/// What is known about the connection.
-#[derive(Clone)]
-enum State {
-    /// Nobody asked for one.
-    Idle,
-    /// It is being made.
-    Pending,
-    /// It was made. Should it break, the driver makes it anew.
-    Made,
-    /// It could not be made, or the driver has given it up.
-    Failed { at: Instant, why: Option<Arc<Reply>> },
 }
 
 /// A command that goes to the server with others.
@@ -326,57 +312,6 @@ impl Link {
 impl Drop for Link {
     fn drop(&mut self) {
         self.stop();
-    }
-}
-
-/// Connects `client`, and stays as long as the driver keeps up the connection. Dropped, it takes the connection along.
-async fn hold(client: Client, mut ending: Ending) {
-    /// The driver says only to those who listen already that it has connected: look again.
-    const LOOK_AGAIN: Duration = Duration::from_millis(50);
-
-    let mut connection = Connection(client.connect());
-    loop {
-        let connected = pin!(timeout(LOOK_AGAIN, client.wait_for_connect()));
-        match select(&mut connection.0, connected).await {
-            Either::Left((ended, _)) => return ending.because(ended),
-            Either::Right(_) if client.is_connected() => break,
-            Either::Right(_) => {}
-        }
-    }
-    ending.state.send_replace(State::Made);
-    ending.because((&mut connection.0).await);
-}
-
-/// The driver's task, which goes with this.
-struct Connection(ConnectHandle);
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-/// Says that the connection has ended, also where its runtime did.
-struct Ending {
-    state: Arc<watch::Sender<State>>,
-    why: Option<Arc<Reply>>,
-}
-
-impl Ending {
-    fn new(state: &Arc<watch::Sender<State>>) -> Self {
-        Self { state: Arc::clone(state), why: None }
-    }
-
-    fn because(&mut self, ended: std::result::Result<FredResult<()>, tokio::task::JoinError>) {
-        if let Ok(Err(error)) = ended {
-            self.why = Some(Arc::new(Reply::from(&error)));
-        }
-    }
-}
-
-impl Drop for Ending {
-    fn drop(&mut self) {
-        self.state.send_replace(State::Failed { at: Instant::now(), why: self.why.take() });
     }
 }
 
