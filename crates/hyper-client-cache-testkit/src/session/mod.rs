@@ -119,6 +119,7 @@ macro_rules! __session_tests {
             session headers session_variants_lie_side_by_side,
             session headers session_repeated_lines_come_back_as_they_were,
             session revalidation session_a_304_renews_what_is_stored,
+            session revalidation session_a_date_is_a_validator_too,
             session revalidation session_a_changed_answer_replaces_what_is_stored,
             session revalidation session_a_refresh_without_validators_fetches_anew,
             session revalidation session_stale_is_served_on_an_error_where_allowed,

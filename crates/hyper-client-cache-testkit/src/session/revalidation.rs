@@ -31,6 +31,25 @@ pub(super) async fn session_a_304_renews_what_is_stored(harness: &dyn CacheHarne
     Ok(Verdict::Kept)
 }
 
+/// Seed line 32, feature 108: a date alone is a validator too, and where there is a tag as well both are sent.
+pub(super) async fn session_a_date_is_a_validator_too(harness: &dyn CacheHarness) -> Outcome {
+    const DATE: &str = "Thu, 31 Dec 2099 00:00:00 GMT";
+    let case = Case::new(harness).await?;
+    for (path, tag) in [("/date", None), ("/both", Some("\"v1\""))] {
+        case.origin.on(path, move |request: &Recorded| {
+            let is_known = request.header("if-modified-since") == Some(DATE) && request.header("if-none-match") == tag;
+            let answer = if is_known { Answer::not_modified() } else { Answer::ok(path) };
+            let answer = answer.last_modified(DATE).header("cache-control", "max-age=60");
+            tag.into_iter().fold(answer, |answer, tag| answer.etag(tag))
+        });
+        case.hits(path).await?;
+        harness.clock().advance(Duration::from_secs(60));
+        let found = case.ask(case.get(path)).await?;
+        ensure_eq!(found, (Decided::Revalidated, path.to_owned()), "what became of a request for {path}");
+    }
+    Ok(Verdict::Kept)
+}
+
 /// Seed line 94, with an origin whose answer does change.
 pub(super) async fn session_a_changed_answer_replaces_what_is_stored(harness: &dyn CacheHarness) -> Outcome {
     let case = Case::new(harness).await?;
