@@ -116,7 +116,7 @@ impl CacheLayerBuilder {
     }
 
     /// Removes what is past its deadline every so often, in the background, for stores that do not do so themselves; by
-    /// default that is left to [`CacheView::delete_expired`].
+    /// default that is left to [`CacheView::delete_expired`](super::CacheView::delete_expired).
     ///
     /// What is past its deadline nobody finds, removed or not: this is about the space it takes. No request waits for
     /// it. It goes on while the layer or a service of it is there and is not [closed](CacheLayer::close); of those that

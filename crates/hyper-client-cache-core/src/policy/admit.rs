@@ -79,7 +79,7 @@ pub struct Terms {
 /// The lifetime is decided by the response's headers (`s-maxage` in a shared cache, `max-age`, `Expires`), else by the
 /// request's `max-age`, else by the request's own setting, else by the first matching rule, else by the session's. A request's `max-age` never makes a
 /// response last longer than its origin says: it limits what that request accepts, each time it is made.
-/// With [`CacheControl::Ignore`](super::CacheControl::Ignore) or [`force_ttl`](Effective::force_ttl) the settings decide.
+/// With [`CacheControl::Ignore`](super::CacheControl::Ignore) or [`force_ttl`](super::Effective::force_ttl) the settings decide.
 #[must_use]
 pub fn admit(exchange: &Admit<'_>) -> Admission {
     match framing(exchange).and_then(|()| terms(exchange, exchange.status, exchange.response_headers)) {

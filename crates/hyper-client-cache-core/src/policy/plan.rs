@@ -43,7 +43,8 @@ impl Lookup {
 
     /// Whether the answer to another's request will do: not for who insists on the origin's own.
     pub(crate) fn may_join(&self) -> bool {
-        self.read && self.write && self.effective.mode == Mode::Default && !self.directives.no_cache
+        let takes_fresh = matches!(self.effective.mode, Mode::Default | Mode::ForceCache);
+        self.read && self.write && takes_fresh && !self.directives.no_cache
     }
 
     /// Whether whatever is fresh will do: nothing asks for more. So it is with most requests.

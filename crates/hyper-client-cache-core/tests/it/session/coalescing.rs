@@ -50,6 +50,29 @@ async fn answers(asked: impl IntoIterator<Item = Asked>) -> Vec<(Outcome, String
     answers
 }
 
+/// Case 189: who takes what is stored however old shares what is fetched, also with those who do not.
+#[tokio::test]
+async fn a_request_that_takes_the_stale_shares_what_is_fetched() {
+    let gate = Gate::new();
+    let origin = Origin::scripted().await;
+    origin.on("/a", fresh(Answer::ok("body").after(&gate)));
+    let (session, _) = session();
+    let url = origin.url("/a");
+    let mut asked = begin(&session, &url, &[], 1).await;
+    for _ in 0..20 {
+        let request = session.get(&url).mode(Mode::ForceCache);
+        asked.push(tokio::spawn(async move {
+            let response = request.send().await.unwrap();
+            (outcome(&response), response.text().await.unwrap())
+        }));
+    }
+    waiting().await;
+    gate.open();
+    let answers = answers(asked).await;
+    assert_eq!(answers.iter().filter(|answer| answer.0 == Outcome::Coalesced && answer.1 == "body").count(), 20);
+    assert_eq!(origin.count(), 1);
+}
+
 /// Case 193: an answer that is for one caller only, with the number of the request as its body.
 #[tokio::test]
 async fn an_answer_that_is_for_one_caller_is_given_to_nobody_else() {
