@@ -226,15 +226,11 @@ mod tests {
             "params=?0",
             "params=()",
             "key-order=?0",
-            "key-order=?0, params",
             "params=(\"a\"",
             "params,",
             "Params",
             "params=(\"\u{e9}\")",
-        ]
-        .iter()
-        .filter(|line| **line != "key-order=?0, params")
-        {
+        ] {
             assert_eq!(said(&[line]), None, "{line}");
         }
         assert_eq!(said(&[]), None);
