@@ -1,4 +1,4 @@
-//! Licences, banned crates and sources: runs cargo-deny, which it installs where it is missing.
+//! Licences, banned crates (cases 124 and 125) and sources: runs cargo-deny, which it installs where it is missing.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};

@@ -41,6 +41,7 @@ fn judge(manifest: &toml::Table) -> Vec<String> {
 mod tests {
     use super::*;
 
+    /// Case 125: no crate leaves out the lints, of which one forbids `unsafe`.
     #[test]
     fn what_a_manifest_lacks_is_found() {
         let good = "[package]\nname = \"a\"\ndescription = \"what\"\nversion.workspace = true\n\

@@ -1,7 +1,7 @@
 //! Heads in MessagePack with named fields, and back.
 //!
 //! Unknown fields are ignored and missing ones have defaults, so that a later version may add some; what does not
-//! decode is a miss. Header values come out as slices of the head: nothing is copied.
+//! decode is a miss. Nothing that is stored names a type or is run (case 124). Header values come out as slices of the head: nothing is copied.
 
 mod wire;
 
@@ -54,6 +54,7 @@ mod tests {
     use std::time::Duration;
 
     use http::{HeaderValue, Method, StatusCode};
+    use proptest::prelude::*;
 
     use super::*;
     use crate::cache::{
@@ -123,6 +124,24 @@ mod tests {
         assert!(decode(Entry::new(vec![0x93; 100_000], "")).is_none(), "deep nesting (case 101)");
     }
 
+    proptest! {
+        /// Case 99: whatever is done to a head, it is a record or a miss, and what it takes is of its own length.
+        #[test]
+        fn any_head_is_a_record_or_a_miss(
+            random in proptest::collection::vec(any::<u8>(), 0..200),
+            at in any::<prop::sample::Index>(),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let good = encode(Stored::new(sample(), Bytes::new(), None)).unwrap().head;
+            let (at, cut) = (at.index(good.len()), cut.index(good.len()));
+            let replaced = [&good[..at], &random[..], good.get(at + random.len()..).unwrap_or_default()].concat();
+            let moved = [&good[..at], &random[..], &good[cut..]].concat();
+            for head in [random, replaced, moved] {
+                let _ = decode(Entry::new(head, Bytes::new()));
+            }
+        }
+    }
+
     /// Case 65: a stored line break does not become a header.
     #[test]
     fn a_header_with_a_line_break_is_a_miss() {
@@ -133,6 +152,7 @@ mod tests {
         assert!(decode(Entry::new(bad, "")).is_none());
     }
 
+    /// Case 102.
     #[test]
     fn metadata_over_the_limit_is_refused() {
         let Record::Response(mut response) = sample() else { unreachable!() };

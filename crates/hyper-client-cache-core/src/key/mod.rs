@@ -392,7 +392,7 @@ mod tests {
         assert_eq!(key("http://host"), key("http://host/"));
     }
 
-    /// Case 33: equal when concatenated, different when split.
+    /// Cases 33 and 195: equal when concatenated, different when split; a flight has the same keys as an entry.
     #[test]
     fn fields_cannot_be_moved_from_one_to_the_next() {
         let name = Selecting::new("a", vec![b"x:b=y".to_vec()]);

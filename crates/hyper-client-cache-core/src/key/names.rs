@@ -30,6 +30,8 @@ enum Kind {
     Exact(String),
     Glob(String),
     Regex(String),
+    // One name a line: no name of a field has a line break.
+    OtherThan(String),
 }
 
 impl NamePattern {
@@ -52,12 +54,20 @@ impl NamePattern {
         Self(Kind::Regex(pattern.into()))
     }
 
+    /// Every name but these, which are compared as [`exact`](Self::exact) ones are.
+    #[must_use]
+    pub fn other_than(names: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        let names: Vec<String> = names.into_iter().map(Into::into).collect();
+        Self(Kind::OtherThan(names.join("\n")))
+    }
+
     /// The kind and the text, as they enter the fingerprint of the settings.
     pub(super) fn written(&self) -> (u64, &str) {
         match &self.0 {
             Kind::Exact(text) => (0, text),
             Kind::Glob(text) => (1, text),
             Kind::Regex(text) => (2, text),
+            Kind::OtherThan(text) => (3, text),
         }
     }
 }
@@ -101,6 +111,7 @@ enum Compiled {
     Exact(String),
     Glob(String),
     Regex(Regex),
+    OtherThan(Vec<String>),
 }
 
 impl Names {
@@ -124,6 +135,7 @@ impl Names {
             }
             Kind::Exact(name) => Compiled::Exact(text(name)),
             Kind::Glob(glob) => Compiled::Glob(text(glob)),
+            Kind::OtherThan(names) => Compiled::OtherThan(text(names).lines().map(str::to_owned).collect()),
             Kind::Regex(regex) => {
                 let whole = format!("^(?:{regex})$");
                 match RegexBuilder::new(&whole).case_insensitive(self.folded).size_limit(MAX_COMPILED).build() {
@@ -161,6 +173,7 @@ impl Names {
             Compiled::Exact(exact) => *exact == *name,
             Compiled::Glob(glob) => glob_matches(glob.as_bytes(), name.as_bytes()),
             Compiled::Regex(regex) => regex.is_match(&name),
+            Compiled::OtherThan(names) => !names.iter().any(|exact| *exact == *name),
         })
     }
 
@@ -236,6 +249,15 @@ mod tests {
             assert!(names.contains(name), "{name}");
         }
         assert!(!names.contains("yc") && !names.contains("xya"), "a pattern is compared with the whole name");
+    }
+
+    #[test]
+    fn all_but_some_are_listed() {
+        let names = Names::new([NamePattern::other_than(["Accept", "user-agent"])], true);
+        for (name, listed) in [("accept", false), ("User-Agent", false), ("accept-language", true), ("", true)] {
+            assert_eq!(names.contains(name), listed, "{name}");
+        }
+        assert!(Names::new([NamePattern::other_than([""; 0])], true).check("x").is_err(), "`*` says that");
     }
 
     #[test]

@@ -473,6 +473,7 @@ mod tests {
     }
 
     proptest! {
+        /// Case 99.
         #[test]
         fn any_bytes_are_read(lines in cache_control_lines()) {
             let _ = ResponseDirectives::from_lines(lines.iter().map(Vec::as_slice));

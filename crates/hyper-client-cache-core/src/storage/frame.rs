@@ -13,7 +13,7 @@
 //!
 //! A store with one value per entry keeps the [whole](join); one with columns keeps the [`block`] of fixed part
 //! and head apart from the body, so that the head can be read, listed and replaced without the body.
-//! The checksums detect accidents, not forgery.
+//! The checksums detect accidents, not forgery (case 98).
 //! An older version is read or missed, a newer one is missed and left alone (`docs/stored-format.md`).
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -254,11 +254,15 @@ mod tests {
         assert_eq!(split(&longer.into()), Err(FrameError::Damaged));
     }
 
+    /// Case 97: whatever stands in the place of the version, nothing else is tried.
     #[test]
     fn a_newer_version_is_told_from_damage() {
-        let mut newer = join(&sample()).to_vec();
-        newer[3] = VERSION + 1;
-        assert_eq!(split(&newer.into()), Err(FrameError::Newer));
+        for version in (0..=u8::MAX).filter(|version| *version != VERSION) {
+            let mut other = join(&sample()).to_vec();
+            other[3] = version;
+            let expected = if version > VERSION { FrameError::Newer } else { FrameError::Foreign };
+            assert_eq!(split(&other.into()), Err(expected), "{version}");
+        }
         assert_eq!(split(&Bytes::from_static(b"GIF89a")), Err(FrameError::Foreign));
     }
 

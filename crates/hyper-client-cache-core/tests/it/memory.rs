@@ -172,6 +172,7 @@ async fn counts_leave_out_the_dead_before_and_after_they_are_removed() {
     assert_eq!(storage.delete_expired(at(10_000)).await.unwrap(), 0);
 }
 
+/// Case 238 (index and counters): whatever threads do at once, the figures are those of the entries in the end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn counters_are_exact_after_a_race_of_everything() {
     let clock = TestClock::default();

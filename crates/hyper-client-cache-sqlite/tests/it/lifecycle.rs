@@ -223,6 +223,29 @@ async fn fast_save_stores_the_same() {
     }
 }
 
+/// Case 82: what was deleted can be overwritten, as the driver's options say it; by default its bytes stay in the file until
+/// they are used for something else.
+#[tokio::test]
+async fn the_drivers_options_may_let_what_is_deleted_be_overwritten() {
+    for secure in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("demo.sqlite");
+        let options = SqliteConnectOptions::new().pragma("secure_delete", if secure { "ON" } else { "OFF" });
+        let cache = SqliteCache::builder(&path).connect_options(options).open().await.unwrap();
+        for number in 0..4 {
+            cache.responses().write(&key(number), Entry::new("head", "canary ".repeat(5000))).await.unwrap();
+        }
+        for number in 0..4 {
+            assert!(cache.responses().delete(&key(number)).await.unwrap());
+        }
+        // Copies the journal into the file and removes it.
+        cache.close().await.unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        assert_eq!(bytes.windows(7).any(|bytes| bytes == b"canary "), !secure);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no other file is left");
+    }
+}
+
 #[tokio::test]
 async fn the_drivers_options_say_where_the_file_is() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! The contract of a storage and of a cache, as tests that any backend runs.
+//! The contract of a storage and of a cache, as tests that any backend runs (case 226).
 //!
 //! A backend says in a [`Harness`] how it is opened and how its bytes can be damaged;
 //! [`contract_tests!`](crate::contract_tests) makes one test of each rule's behaviours, [`run`] runs them all and

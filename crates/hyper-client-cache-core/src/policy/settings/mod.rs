@@ -38,13 +38,42 @@ pub use self::secret::Secret;
 pub use self::window::StaleWindow;
 use super::filter::{BeforeStore, RequestFilter, ResponseFilter};
 use crate::error::{Error, ErrorKind, Result};
-use crate::key::{Keyer, Matching, Partition, Separation};
+use crate::key::{Keyer, Matching, NamePattern, Partition, Separation};
 
 /// How long past its freshness a response with a validator is kept, so that it can be revalidated: seven days.
 const RETAIN_STALE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// How many variants of one URL are kept by default (case 48).
 const MAX_VARIANTS: usize = 64;
+
+/// The request header fields that do not count by [`Settings::gateway`].
+const HARMLESS: [&str; 25] = [
+    "accept",
+    "accept-charset",
+    "accept-encoding",
+    "accept-language",
+    "authorization",
+    "cache-control",
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "if-match",
+    "if-modified-since",
+    "if-none-match",
+    "if-range",
+    "if-unmodified-since",
+    "pragma",
+    "proxy-authorization",
+    "range",
+    "te",
+    "traceparent",
+    "tracestate",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "user-agent",
+];
 
 /// What a session caches, for whom, and for how long.
 ///
@@ -167,6 +196,19 @@ impl Settings {
             ],
             ..Self::default()
         }
+    }
+
+    /// The preset for a program that passes on the requests of others: a shared cache (RFC 9111 section 1) in whose keys
+    /// each request header field counts but those of which the RFC itself says what they do to a cached answer, and those
+    /// that describe the caller's software only. So nobody can have an answer stored for all that was made for a field
+    /// which only the origin knows, such as `X-Forwarded-Host` (case 29).
+    ///
+    /// What the response names in `Vary` counts as ever. [`Matching::match_headers`] says it otherwise, with
+    /// [`NamePattern::other_than`] for all but some.
+    #[must_use]
+    pub fn gateway() -> Self {
+        let others = NamePattern::other_than(HARMLESS);
+        Self { shared: true, matching: Matching::default().match_headers([others]), ..Self::default() }
     }
 
     /// Whether a stale response may stand in for an answer with this status.

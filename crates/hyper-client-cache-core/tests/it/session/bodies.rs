@@ -242,7 +242,8 @@ async fn a_body_over_the_limit_reaches_the_caller_and_is_not_stored() {
     }
 }
 
-/// Case 157: small and large bodies, read to their end while the store does not answer at all.
+/// Case 157: small and large bodies, read to their end while the store does not answer at all. The largest that is still
+/// stored has no more parts than may be on their way, so that it never depends on how long the store is waited for.
 #[tokio::test]
 async fn no_byte_waits_for_the_store() {
     let origin = Origin::scripted().await;
@@ -251,7 +252,7 @@ async fn no_byte_waits_for_the_store() {
     let session = builder(&clock).cache(cache).build().unwrap();
     responses.hang_on(Op::Write);
     bodies.hang_on(Op::Write);
-    for (path, len) in [("/none", 0), ("/small", 10), ("/medium", 100_000), ("/large", MIB), ("/larger", 5 * MIB)] {
+    for (path, len) in [("/none", 0), ("/small", 10), ("/medium", 100_000), ("/large", 700_000), ("/larger", 5 * MIB)] {
         origin.on(path, fresh(Answer::pattern(len)));
         let response = session.get(origin.url(path)).send().await.unwrap();
         assert_eq!(pattern_len(response).await, Some(len), "{path}");
@@ -259,7 +260,7 @@ async fn no_byte_waits_for_the_store() {
     responses.release();
     bodies.release();
     // All but the one for which the store was too slow.
-    settled(&session, 4, 4).await;
+    settled(&session, 4, 3).await;
     assert_eq!(session.stats().store_failed, 1);
 }
 

@@ -98,7 +98,7 @@ async fn parts_are_written_side_by_side() {
     assert_eq!(asking.await.unwrap(), (Outcome::Miss, Some(3 * MIB)));
 }
 
-/// Case 184.
+/// Cases 96 and 184: each part is checked before its bytes are handed on, and a bad one is an error after those before.
 #[tokio::test]
 async fn a_missing_damaged_or_foreign_part_is_never_a_clean_end() {
     let origin = Origin::scripted().await;

@@ -30,6 +30,7 @@ mod matching;
 mod modes;
 mod no_vary_search;
 mod post;
+mod promises;
 mod proxies;
 mod purge;
 mod redirects;

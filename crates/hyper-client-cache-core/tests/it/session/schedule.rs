@@ -241,7 +241,8 @@ async fn within<F: Future>(future: F) -> F::Output {
     tokio::time::timeout(Duration::from_secs(10), future).await.expect("it hangs")
 }
 
-/// Cases 175, 185, 190, 196 and 198 in any combination.
+/// Cases 175, 185, 190, 196 and 198 in any combination, and 238 for flights and generations: everything that they guard
+/// lies under a lock, so any order of polls is any order of threads.
 #[test]
 fn any_order_of_things_leaves_whole_bodies_and_no_flight() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
