@@ -129,7 +129,7 @@ impl Names {
     fn add(&mut self, pattern: &NamePattern) {
         let text = |text: &String| if self.folded { text.to_ascii_lowercase() } else { text.clone() };
         let compiled = match &pattern.0 {
-            Kind::Exact(name) | Kind::Glob(name) | Kind::Regex(name) if name.is_empty() => {
+            Kind::Exact(name) | Kind::Glob(name) | Kind::Regex(name) | Kind::OtherThan(name) if name.is_empty() => {
                 self.problem = Some("has an empty name; leave it out");
                 return;
             }

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use hyper_client_cache_core::cache::{Cache, MemoryCache};
 use hyper_client_cache_core::policy::{CacheControl, Mode, Outcome, Settings, StaleWindow};
-use hyper_client_cache_core::storage::Storage;
 use hyper_client_cache_core::{CachedSession, ErrorKind};
 use hyper_client_cache_testkit::ManualClock;
 use hyper_client_cache_testkit::origin::{Answer, Gate, Origin, Recorded};
