@@ -1,5 +1,6 @@
 //! What the origin says to one request: a well-formed response, or one with a fault in it.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -41,6 +42,7 @@ pub struct Answer {
     pub(super) extra: Bytes,
     pub(super) goaway: bool,
     pub(super) refused: bool,
+    pub(super) tunnel: Option<SocketAddr>,
     conditional: bool,
 }
 
@@ -87,6 +89,7 @@ impl Answer {
             extra: Bytes::new(),
             goaway: false,
             refused: false,
+            tunnel: None,
             conditional: false,
         }
     }
@@ -273,6 +276,21 @@ impl Answer {
         Self { refused: true, ..Self::status(503) }
     }
 
+    /// Opens a tunnel to `address`, for a request with CONNECT (RFC 9110 section 9.3.6), whose target is host and port:
+    /// what a proxy does, on HTTP/1.1 with TLS or without.
+    ///
+    /// ```
+    /// # use hyper_client_cache_testkit::origin::{Answer, Origin};
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// let origin = Origin::builder().tls().start().await;
+    /// let proxy = Origin::builder().tls().http1().start().await;
+    /// proxy.on(&format!("localhost:{}", origin.address().port()), Answer::tunnel(origin.address()));
+    /// # });
+    /// ```
+    pub fn tunnel(address: SocketAddr) -> Self {
+        Self { tunnel: Some(address), ..Self::status(200) }
+    }
+
     fn streamed(mut self) -> Self {
         if self.framing == Framing::Length {
             self.framing = Framing::Chunked;
@@ -307,6 +325,7 @@ impl Answer {
     /// Whether hyper can send this on HTTP/1.1: everything about it is as it should be.
     pub(super) fn is_plain(&self) -> bool {
         self.end == End::Proper
+            && self.tunnel.is_none()
             && self.extra.is_empty()
             && self.informational.is_empty()
             && self.trailers.is_empty()

@@ -18,7 +18,7 @@ use super::Answer;
 pub struct Recorded {
     /// The method.
     pub method: Method,
-    /// Path and query.
+    /// Path and query; host and port of a CONNECT.
     pub target: String,
     /// The HTTP version.
     pub version: Version,

@@ -186,7 +186,12 @@ impl std::error::Error for NoAnswer {
 async fn ask(script: &Script, request: Request<Incoming>, connection: u64) -> Result<(Method, Answer), NoAnswer> {
     let (head, body) = request.into_parts();
     let body = body.collect().await.map_err(|_| NoAnswer(None))?.to_bytes();
-    let target = head.uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
+    let target = match (head.uri.path_and_query(), head.uri.authority()) {
+        (Some(target), _) => target.to_string(),
+        // CONNECT has nothing else.
+        (None, Some(authority)) => authority.to_string(),
+        (None, None) => "/".to_owned(),
+    };
     let mut headers = head.headers;
     // HTTP/2 has the host in the request's URI: recorded where a test looks for it.
     if !headers.contains_key(header::HOST)

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
@@ -23,6 +23,13 @@ pub(super) enum Wire {
 impl Wire {
     /// Writes `answer` byte for byte, then ends the connection as it says.
     pub(super) async fn write(&mut self, method: &Method, answer: &Answer) -> io::Result<()> {
+        if let Some(address) = answer.tunnel {
+            // Whom it leads to comes first: a tunnel that cannot be made is none.
+            let mut other = TcpStream::connect(address).await?;
+            self.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await?;
+            self.flush().await?;
+            return copy_bidirectional(self, &mut other).await.map(drop);
+        }
         for (status, headers) in &answer.informational {
             let mut head = Vec::new();
             put_head(&mut head, *status, headers);

@@ -126,6 +126,55 @@ async fn an_https_url_goes_through_a_tunnel_and_the_origin_sees_no_proxy_credent
     assert!(seen.headers.keys().all(|name| !name.as_str().contains("proxy") && !name.as_str().contains("cache")));
 }
 
+/// To a proxy that speaks TLS, an `https` URL goes through a tunnel in it: the proxy must be trusted as an origin must, it
+/// alone sees its credentials, and it sees nothing of the request.
+#[tokio::test]
+async fn an_https_url_goes_through_a_tunnel_within_tls() {
+    let origin = Origin::builder().tls().start().await;
+    origin.on("/a", Answer::ok("by origin").header("cache-control", "max-age=60"));
+    let proxy = Origin::builder().tls().http1().start().await;
+    let authority = format!("localhost:{}", origin.address().port());
+    proxy.on(&authority, Answer::tunnel(origin.address()));
+    let (of_proxy, of_origin) = (proxy.root_certificate_der().unwrap(), origin.root_certificate_der().unwrap());
+    let clock = ManualClock::new();
+    let through = || builder(&clock).proxy(Proxy::all(proxy.url("").replace("https://", "https://user:canary@")));
+    let session = through().root_certificate(of_proxy).root_certificate(of_origin).build().unwrap();
+    let ask = || session.get(origin.url("/a")).bearer_auth("of-origin").header("proxy-authorization", "stray");
+    let response = ask().send().await.unwrap();
+    assert_eq!(response.remote_addr(), Some(proxy.address()));
+    assert_eq!(response.text().await.unwrap(), "by origin");
+    assert!(ask().send().await.unwrap().from_cache());
+
+    let [seen] = &proxy.requests()[..] else { panic!("{:?}", proxy.requests()) };
+    assert_eq!((seen.method.as_str(), &seen.target), ("CONNECT", &authority));
+    assert_eq!(seen.header("proxy-authorization"), Some("Basic dXNlcjpjYW5hcnk="));
+    assert_eq!(seen.header("authorization"), None);
+    let [seen] = &origin.requests()[..] else { panic!("{:?}", origin.requests()) };
+    assert_eq!(seen.header("authorization"), Some("Bearer of-origin"));
+    assert!(seen.headers.keys().all(|name| !name.as_str().contains("proxy")));
+
+    // A proxy that is not trusted, an origin that is not, and one that the proxy does not lead to.
+    for (roots, target, connects) in [
+        (&[of_origin][..], origin.url("/b"), 0),
+        (&[of_proxy][..], origin.url("/b"), 1),
+        (&[of_proxy, of_origin][..], "https://origin.invalid/".to_owned(), 1),
+    ] {
+        let before = proxy.count();
+        let session = roots.iter().fold(through(), |builder, root| builder.root_certificate(*root)).build().unwrap();
+        let error = session.get(target).bearer_auth("canary").send().await.unwrap_err();
+        assert_eq!((error.kind(), proxy.count() - before), (ErrorKind::Connect, connects), "{error:?}");
+        let mut shown = format!("{error} {error:?}");
+        let mut source = std::error::Error::source(&error);
+        while let Some(cause) = source {
+            shown.push_str(&format!(" {cause} {cause:?}"));
+            source = cause.source();
+        }
+        assert!(!shown.contains("canary") && !shown.contains("dXNlcj"), "{shown}");
+        assert!(shown.to_lowercase().contains("certificate") || connects == 1 && shown.contains("unnel"), "{shown}");
+    }
+    assert_eq!(origin.count(), 1);
+}
+
 #[tokio::test]
 async fn a_proxy_that_refuses_or_is_gone_is_an_error_without_secrets() {
     let clock = ManualClock::new();
