@@ -6,7 +6,10 @@ use hyper_client_cache_core::cache::{Cache, MemoryCache, StorageCache};
 use hyper_client_cache_core::storage::{CacheKey, MemoryStorage, MemoryStorageBuilder, TieredStorage};
 use hyper_client_cache_testkit::contract::{CacheHarness, Damage, Harness, Opened};
 use hyper_client_cache_testkit::reference::{Disk, ReferenceStorage};
-use hyper_client_cache_testkit::{ManualClock, async_trait, cache_contract_tests, contract_tests, session_tests};
+use hyper_client_cache_testkit::session::soak;
+use hyper_client_cache_testkit::{
+    Faults, FaultyStorage, ManualClock, async_trait, cache_contract_tests, contract_tests, session_tests,
+};
 
 #[derive(Debug, Default)]
 pub struct Memory(pub ManualClock);
@@ -51,6 +54,28 @@ impl CacheHarness for Memory {
 
     fn clock(&self) -> ManualClock {
         self.0.clone()
+    }
+}
+
+/// Memory that fails when it is told to.
+#[derive(Debug, Default)]
+struct Unreliable {
+    memory: Memory,
+    /// Of the cache that was opened last.
+    faults: Arc<Mutex<Vec<Faults>>>,
+}
+
+#[async_trait]
+impl CacheHarness for Unreliable {
+    async fn open(&self) -> Arc<dyn Cache> {
+        let storage = || FaultyStorage::new(self.memory.builder().build().unwrap());
+        let (responses, redirects, bodies) = (storage(), storage(), storage());
+        *self.faults.lock().unwrap() = vec![responses.faults(), redirects.faults(), bodies.faults()];
+        Arc::new(StorageCache::new(responses, redirects).with_bodies(bodies))
+    }
+
+    fn clock(&self) -> ManualClock {
+        self.memory.0.clone()
     }
 }
 
@@ -142,6 +167,30 @@ mod memory {
         use super::*;
 
         session_tests!(Memory::default());
+
+        /// Case 232.
+        #[test]
+        fn nothing_grows_under_a_long_load() {
+            soak("storage::memory::session::nothing_grows_under_a_long_load", Memory::default, |_| {});
+        }
+
+        /// Case 232 with faults: the stores fail now and then.
+        #[test]
+        fn nothing_grows_where_the_store_fails() {
+            let memory = Unreliable::default();
+            let faults = memory.faults.clone();
+            soak(
+                "storage::memory::session::nothing_grows_where_the_store_fails",
+                || memory,
+                move |number| {
+                    let faults = faults.lock().unwrap();
+                    match number {
+                        Some(number) if number % 3 == 1 => faults.iter().for_each(Faults::fail_all),
+                        _ => faults.iter().for_each(Faults::heal),
+                    }
+                },
+            );
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use hyper_client_cache_core::cache::Cache;
 use hyper_client_cache_core::storage::{CacheKey, Entry, Storage};
 use hyper_client_cache_fs::{FsCache, FsConfig, FsStorage};
 use hyper_client_cache_testkit::contract::{self, CacheHarness, Damage, Harness, Opened};
+use hyper_client_cache_testkit::session::soak;
 use hyper_client_cache_testkit::{ManualClock, async_trait, cache_contract_tests, contract_tests, session_tests};
 
 use crate::support;
@@ -169,4 +170,10 @@ mod session {
     use super::*;
 
     session_tests!(Files::new());
+
+    /// Case 232.
+    #[test]
+    fn nothing_grows_under_a_long_load() {
+        soak("contract::session::nothing_grows_under_a_long_load", Files::new, |_| {});
+    }
 }

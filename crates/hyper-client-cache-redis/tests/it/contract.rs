@@ -12,6 +12,7 @@ use hyper_client_cache_redis::fred::interfaces::{ClientLike, KeysInterface};
 use hyper_client_cache_redis::fred::types::Expiration;
 use hyper_client_cache_redis::{RedisCache, RedisConfig};
 use hyper_client_cache_testkit::contract::{self, CacheHarness, Damage, Harness, Opened};
+use hyper_client_cache_testkit::session::soak;
 use hyper_client_cache_testkit::{ManualClock, async_trait, cache_contract_tests, contract_tests, session_tests};
 
 use crate::server::Server;
@@ -201,6 +202,12 @@ mod standalone {
         use super::super::*;
 
         session_tests!(Redis::standalone());
+
+        /// Case 232.
+        #[test]
+        fn nothing_grows_under_a_long_load() {
+            soak("contract::standalone::session::nothing_grows_under_a_long_load", Redis::standalone, |_| {});
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use hyper_client_cache_sqlite::sqlx::Row;
 use hyper_client_cache_sqlite::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions};
 use hyper_client_cache_sqlite::{SqliteCache, SqliteConfig, SqliteStorage, sqlx};
 use hyper_client_cache_testkit::contract::{self, CacheHarness, Damage, Harness, Opened};
+use hyper_client_cache_testkit::session::soak;
 use hyper_client_cache_testkit::{ManualClock, async_trait, cache_contract_tests, contract_tests, session_tests};
 
 use crate::support;
@@ -172,4 +173,10 @@ mod session {
     use super::*;
 
     session_tests!(Sqlite::new());
+
+    /// Case 232.
+    #[test]
+    fn nothing_grows_under_a_long_load() {
+        soak("contract::session::nothing_grows_under_a_long_load", Sqlite::new, |_| {});
+    }
 }

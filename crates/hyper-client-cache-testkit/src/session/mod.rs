@@ -10,7 +10,7 @@
 //! counts), `variants`, `lifetime` and `lasting` (how long), `headers` (what servers and callers say about it),
 //! `revalidation`, `stale`, `modes` (how the cache is used), `redirects`, `bodies`, `looking` and `inside` (what is
 //! stored), `described` (what a response says of itself), `cookies`, `settings` (rules) and `filters`, `use_of` (a session
-//! and its cache, as objects), `around` (what is around the cache and beneath it).
+//! and its cache, as objects), `around` (what is around the cache and beneath it), [`soak`] (all of it at once, for as long as is asked for).
 
 mod support;
 
@@ -54,6 +54,9 @@ mod use_of;
 
 mod around;
 
+mod soak;
+
+pub use self::soak::soak;
 use std::future::Future;
 use std::sync::Arc;
 
