@@ -47,15 +47,20 @@ impl Engine {
         targets.iter().for_each(|target| self.ledger.invalidate(&keyer.search_rule(target)));
         let (engine, busy, later) = (self.clone(), self.ledger.busy(), Later::new(keyer));
         let all = async move {
-            let (mut keys, mut groups) = (keys, groups);
-            for found in join_all(targets.iter().map(|target| engine.groups_of(target, &later))).await {
+            // Side by side, for there is hardly ever a rule, and nobody shall wait for a second round trip to hear that.
+            let rules = join_all(targets.iter().map(|target| engine.groups_of(target, &later)));
+            let (mut result, rules) = join(engine.remove(keys, groups, removed), rules).await;
+            let (mut keys, mut groups) = (Vec::new(), Vec::new());
+            for found in rules {
                 match found {
                     Ok(by_rule) => groups.extend(by_rule),
                     // Without the rule nothing is found by it, whatever is listed.
                     Err(rule) => keys.push(rule),
                 }
             }
-            let result = engine.remove(keys, groups, removed).await;
+            if !keys.is_empty() || !groups.is_empty() {
+                result = result.and(engine.remove(keys, groups, removed).await);
+            }
             drop(busy);
             result
         };

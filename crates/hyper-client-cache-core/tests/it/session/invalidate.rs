@@ -10,7 +10,7 @@ use hyper_client_cache_core::{CachedSession, ErrorKind};
 use hyper_client_cache_testkit::origin::{Answer, Gate, Origin, Recorded};
 use hyper_client_cache_testkit::{FaultyStorage, ManualClock, Op};
 
-use super::{builder, entries, eventually, get, see, session};
+use super::{builder, entries, eventually, faulty, flushed, get, see, session};
 
 /// An origin whose GETs may be stored for a minute; the other methods are answered by `unsafe_answer`.
 async fn origin(unsafe_answer: Answer) -> Origin {
@@ -335,4 +335,32 @@ async fn an_unsafe_request_to_nobody_is_an_error() {
     origin.finish().await;
     assert!(matches!(session.post(&url).send().await.unwrap_err().kind(), ErrorKind::Connect | ErrorKind::Transport));
     assert!(is_there(&session, &url).await);
+}
+
+/// Decision 0015: that another session may have stored by `No-Vary-Search` costs an unsafe request one read more, which is
+/// under way at the same time as the others: two keys of the URL, the list of the others, and the rule of its path.
+#[tokio::test]
+async fn what_an_unsafe_request_reads_it_reads_at_once() {
+    let origin = Origin::scripted().await;
+    origin.on("/", Answer::ok("x").header("cache-control", "max-age=60"));
+    let clock = ManualClock::new();
+    let (cache, responses, _) = faulty(&clock);
+    let session = builder(&clock).cache(cache).build().unwrap();
+    get(&session, &origin.url("/"), &[]).await;
+    flushed(&session).await;
+    let before = responses.calls(Op::Read);
+    responses.hang_on(Op::Read);
+    let mut post = std::pin::pin!(session.post(origin.url("/")).send());
+    tokio::select! {
+        _ = &mut post => panic!("it did not wait for the store"),
+        () = responses.until_hanging(4) => {}
+    }
+    responses.release();
+    post.await.unwrap();
+    assert_eq!(
+        responses.calls(Op::Read) - before,
+        4 + 2,
+        "and each of the two as it is removed, for the parts of its body"
+    );
+    assert_eq!(get(&session, &origin.url("/"), &[]).await.outcome(), Outcome::Miss);
 }
