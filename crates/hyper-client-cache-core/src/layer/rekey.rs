@@ -6,13 +6,15 @@
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
-use http::Uri;
+use http::{HeaderMap, Uri};
 
 use super::Engine;
 use super::invalidate::groups;
+use super::search::{groups_by, variance_of};
+use crate::cache::ledger::Generation;
 use crate::cache::{BodyPlace, Contents, Group, Record, ResponseRecord, Stored, Variant, Variants, parts};
 use crate::error::{ErrorKind, Result};
-use crate::key::{self, Identity, Keyer, Rekey};
+use crate::key::{self, Identity, KeyRequest, Keyer, Rekey};
 use crate::policy::{Settings, vary};
 use crate::storage::CacheKey;
 
@@ -67,7 +69,7 @@ impl Engine {
                 // A variant comes with its index.
                 Record::Response(record) if record.selecting.is_empty() => {
                     let plan = planned(record, &key, &before, &after);
-                    rekeyed.count(self.carry_out(plan, &key, &after).await?);
+                    rekeyed.count(self.carry_out(plan, &key, &key, &before, &after).await?);
                 }
                 Record::Variants(index) => {
                     let mut is_empty = true;
@@ -77,7 +79,7 @@ impl Engine {
                             continue;
                         };
                         let plan = planned(record, &key, &before, &after);
-                        let done = self.carry_out(plan, &variant.key, &after).await?;
+                        let done = self.carry_out(plan, &variant.key, &key, &before, &after).await?;
                         is_empty &= matches!(done, Done::Moved | Done::Outdated | Done::Gone);
                         rekeyed.count(done);
                     }
@@ -91,15 +93,74 @@ impl Engine {
         Ok(rekeyed)
     }
 
-    async fn carry_out(&self, plan: Plan, from: &CacheKey, settings: &Settings) -> Result<Done> {
+    /// Does with the response under `from`, whose primary key `was` is, what is planned.
+    async fn carry_out(
+        &self,
+        plan: Plan,
+        from: &CacheKey,
+        was: &CacheKey,
+        before: &Settings,
+        after: &Settings,
+    ) -> Result<Done> {
         match plan {
             Plan::Stay(done) => Ok(done),
-            Plan::Move(place) => self.move_response(from, &place, settings).await,
+            Plan::Move(place) => {
+                let lists = self.lists(&place, was, before, after).await?;
+                self.move_response(from, &place, lists, after).await
+            }
         }
     }
 
+    /// The lists by which other URLs of its path find a response, where it is in such a list by the settings of before
+    /// and may be in one by those of now, and the generation that this holds for.
+    ///
+    /// One that is not listed, although its origin says what of its query does not matter, may have missed that an
+    /// unsafe request was sent to one of those URLs.
+    async fn lists(
+        &self,
+        place: &Place,
+        was: &CacheKey,
+        before: &Settings,
+        after: &Settings,
+    ) -> Result<Option<(Vec<CacheKey>, Generation)>> {
+        let uri = &place.uri;
+        let (matched, matches) = (before.matching_for(None, uri), after.matching_for(None, uri));
+        let (before, after) = (before.keyer(&matched), after.keyer(&matches));
+        if !before.matching.believes_no_vary_search() || !after.matching.believes_no_vary_search() {
+            return Ok(None);
+        }
+        let Some(variance) = variance_of(&place.record) else { return Ok(None) };
+        // First, so that what is removed meanwhile is not listed.
+        let generation = self.ledger.generation(&after.search_rule(uri));
+        let rule = self.ledger.lookup(&after.search_rule(uri)).await?;
+        let Some(rule) = rule.as_ref().and_then(|found| match &*found.record {
+            Record::Search(rule) if rule.variance == variance => Some(rule),
+            _ => None,
+        }) else {
+            return Ok(None);
+        };
+        let headers = HeaderMap::new();
+        let plain = KeyRequest::new(&place.record.method, uri, &headers);
+        let by = |keyer: &Keyer<'_>| keyer.listed_by(&plain, keyer.partition(&headers).as_ref(), rule);
+        let (Some(earlier), Some(list)) = (by(&before), by(&after)) else { return Ok(None) };
+        let mut lists = groups_by(uri, rule, &after);
+        let doubted = lists.iter().chain(&groups_by(uri, rule, &before)).any(|group| self.ledger.is_doubtful(group));
+        let listed = self.ledger.lookup(&earlier).await?;
+        let is_listed = listed
+            .as_ref()
+            .is_some_and(|found| matches!(&*found.record, Record::Group(listed) if listed.members.contains(was)));
+        lists.push(list);
+        Ok((is_listed && !doubted).then_some((lists, generation)))
+    }
+
     /// Moves a response that has not changed since, a variant with its place in an index.
-    async fn move_response(&self, from: &CacheKey, place: &Place, settings: &Settings) -> Result<Done> {
+    async fn move_response(
+        &self,
+        from: &CacheKey,
+        place: &Place,
+        lists: Option<(Vec<CacheKey>, Generation)>,
+        settings: &Settings,
+    ) -> Result<Done> {
         let (to, primary) = (place.record.key, place.identity.primary);
         let generation = self.ledger.generation(&place.group);
         let Some(stored) = self.ledger.lookup(from).await? else { return Ok(Done::Gone) };
@@ -132,14 +193,21 @@ impl Engine {
             index.variants.push(variant);
             leads.push((primary, Record::Variants(index)));
         }
-        leads.extend(place.groups.iter().map(|key| {
+        let listing = |key: &CacheKey| {
             let mut group = Group::new(*key);
             group.members.push(primary);
             (*key, Record::Group(group))
-        }));
+        };
+        leads.extend(place.groups.iter().map(listing));
         for (key, record) in leads {
             if !self.ledger.store_now(key, Stored::new(record, Bytes::new(), None), limit, generation).await? {
                 return Ok(Done::Skipped);
+            }
+        }
+        if let Some((lists, generation)) = lists {
+            for (key, record) in lists.iter().map(listing) {
+                // Refused where something of the path was removed meanwhile: it is found under its own URL only.
+                self.ledger.store_now(key, Stored::new(record, Bytes::new(), None), limit, generation).await?;
             }
         }
         self.ledger.delete_now(&[*from]).await?;
@@ -186,6 +254,8 @@ enum Plan {
 
 /// Where a response belongs by the present settings.
 struct Place {
+    /// Its URL, as it is shown by the settings of before.
+    uri: Uri,
     record: ResponseRecord,
     identity: Identity,
     group: CacheKey,
@@ -204,7 +274,8 @@ fn planned(old: &ResponseRecord, was: &CacheKey, before: &Settings, after: &Sett
     };
     let Some(record) = renamed(old, &uri, &identity, &before, &after) else { return Plan::Stay(Done::Skipped) };
     let groups = if identity.is_listed { groups(&uri, &after) } else { Vec::new() };
-    Plan::Move(Box::new(Place { record, identity, group: after.group(&uri), groups }))
+    let group = after.group(&uri);
+    Plan::Move(Box::new(Place { uri, record, identity, group, groups }))
 }
 
 /// A record as it is by the present settings; `None` where it cannot be told, or would not be stored by them.

@@ -278,6 +278,9 @@ impl CacheView {
     /// ignored parameter in it. So does all that others would be given than before: the partition, the kind of cache, the
     /// way to the origin and which credentials count must be the same in both.
     ///
+    /// What answers several URLs, because its origin says so in `No-Vary-Search`, goes on doing so where both settings
+    /// believe that.
+    ///
     /// Costs a listing, and a few reads and writes for each that moves; one is in memory at a time. The entry is in its
     /// new place before it leaves the old, so that nothing is lost if this ends in between; doing it again goes on. It may
     /// be done while requests are answered, and twice.

@@ -108,6 +108,53 @@ async fn what_cannot_be_told_is_left_alone() {
     assert_eq!(seen.outcome(), HIT, "still its caller's");
 }
 
+/// Features 49 and 50: what answers several URLs of its path does so by the new settings too, and goes with an unsafe
+/// request to any of them.
+#[tokio::test]
+async fn what_answers_several_urls_goes_on_doing_so() {
+    let origin = Origin::start(|request: &Recorded| {
+        let line = if request.path() == "/vary" { "accept-language" } else { "x-none" };
+        Answer::ok(request.target.clone()).header("no-vary-search", "params=(\"utm\")").header("vary", line)
+    })
+    .await;
+    let cache: Arc<dyn Cache> = Arc::new(MemoryCache::default());
+    let believing = || Matching::default().no_vary_search(true);
+    let before = with(believing());
+    let old = session(&cache, before.clone());
+    let blind = session(&cache, with(Matching::default()));
+    for path in ["/", "/posted", "/vary"] {
+        get(&old, &origin.url(&format!("{path}?b=1&a=2&utm=x")), &[]).await;
+    }
+    // Stored by who does not believe it: it may have missed what was done to the other URLs.
+    get(&blind, &origin.url("/?b=3&a=4&utm=x"), &[]).await;
+    flushed(&blind).await;
+    let asked = origin.count();
+    let new = session(&cache, with(believing().sort_query(true)));
+    assert_eq!(counts(new.cache().rekey(&before).await.unwrap()), [4, 0, 0]);
+    for (target, text) in [
+        ("/?utm=y&a=2&b=1", "/?b=1&a=2&utm=x"),
+        ("/?a=2&b=1", "/?b=1&a=2&utm=x"),
+        ("/vary?a=2&utm=z&b=1", "/vary?b=1&a=2&utm=x"),
+        ("/?a=4&b=3&utm=x", "/?b=3&a=4&utm=x"),
+    ] {
+        let seen = get(&new, &origin.url(target), &[]).await;
+        assert_eq!((seen.outcome(), &seen.text[..]), (HIT, text), "{target}");
+    }
+    assert_eq!(origin.count(), asked);
+    assert_eq!(get(&new, &origin.url("/?a=4&b=3&utm=y"), &[]).await.outcome(), MISS, "it was in no list");
+
+    new.post(origin.url("/posted?a=2&b=1&utm=other")).send().await.unwrap();
+    for target in ["/posted?b=1&a=2&utm=x", "/posted?a=2&b=1"] {
+        let seen = get(&new, &origin.url(target), &[("cache-control", "only-if-cached")]).await;
+        assert_eq!(seen.status, 504, "{target}");
+    }
+    // By settings that believe nothing of it, it is found under its own URL, and answers no other.
+    let sorting = with(Matching::default().sort_query(true));
+    let plain = session(&cache, sorting);
+    assert_eq!(get(&plain, &origin.url("/?utm=x&a=2&b=1"), &[]).await.outcome(), HIT);
+    assert_eq!(get(&plain, &origin.url("/?utm=q&a=2&b=1"), &[]).await.outcome(), MISS);
+}
+
 /// Feature 50: a newer response by the present settings stays, and the older goes.
 #[tokio::test]
 async fn a_newer_response_keeps_its_place() {
