@@ -9,38 +9,11 @@ use std::sync::{Arc, LazyLock};
 use super::KeyRequest;
 use super::names::{NamePattern, Names};
 use super::options::{KeyFn, Options};
+use super::secrets::{is_usual_header, is_usual_param};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The longest request body that is part of a key by default, in bytes.
 const MAX_KEYED_BODY: u64 = 64 * 1024;
-
-/// Parameters whose values are credentials by their usual meaning, in lower case.
-const SECRET_PARAMS: [&str; 24] = [
-    "access_key",
-    "access_token",
-    "api-key",
-    "api_key",
-    "api_token",
-    "apikey",
-    "auth",
-    "auth_token",
-    "authorization",
-    "client_secret",
-    "id_token",
-    "jwt",
-    "pass",
-    "passwd",
-    "password",
-    "refresh_token",
-    "secret",
-    "sessionid",
-    "sig",
-    "signature",
-    "token",
-    "x-amz-security-token",
-    "x-amz-signature",
-    "x-goog-signature",
-];
 
 /// Which requests are answered by the same entry.
 ///
@@ -275,21 +248,7 @@ impl Matching {
     /// Whether a request header field, in lower case, is a credential.
     #[must_use]
     pub fn is_secret_header(&self, name: &str) -> bool {
-        matches!(
-            name,
-            "authorization"
-                | "proxy-authorization"
-                | "cookie"
-                | "x-api-key"
-                | "x-api-token"
-                | "x-auth-token"
-                | "x-access-token"
-                | "x-amz-security-token"
-                | "x-goog-api-key"
-                | "api-key"
-                | "apikey"
-                | "private-token"
-        ) || self.0.secret_headers.as_ref().is_some_and(|names| names.contains(name))
+        is_usual_header(name) || self.0.secret_headers.as_ref().is_some_and(|names| names.contains(name))
     }
 
     /// Whether the value of a parameter is not shown: its name as it is decoded.
@@ -298,8 +257,7 @@ impl Matching {
     }
 
     pub(super) fn is_secret_param(&self, name: &str) -> bool {
-        SECRET_PARAMS.iter().any(|secret| secret.eq_ignore_ascii_case(name))
-            || self.0.secret_params.as_ref().is_some_and(|names| names.contains(name))
+        is_usual_param(name) || self.0.secret_params.as_ref().is_some_and(|names| names.contains(name))
     }
 
     pub(super) fn options(&self) -> &Options {
