@@ -1,7 +1,7 @@
 //! A persistent, asynchronous HTTP client cache.
 //!
-//! [`CachedSession`] is used in place of a bare HTTP client: a response that was fetched once is kept in memory, in
-//! SQLite or in a storage of your own, and answered from there for as long as that is right.
+//! [`CachedSession`] is used in place of a bare HTTP client: a response that was fetched once is kept in memory, SQLite,
+//! files, Redis, MongoDB, DynamoDB or a storage of your own, and answered from there for as long as that is right.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -25,8 +25,10 @@
 //!
 //! - [`session`]: the client; [`CachedSession`], its builder, requests and responses.
 //! - [`policy`]: what is cached and for how long ([`policy::Settings`]), and what was decided ([`policy::CacheInfo`]).
+//! - [`key`]: which requests are answered by the same entry ([`key::Matching`]).
 //! - [`layer`]: the same cache around any `tower` service that sends HTTP requests.
-//! - [`cache`] and [`storage`]: the traits of backends, and the ones in memory.
+//! - [`cache`] and [`storage`]: the traits of backends, and the ones in memory; how to look into what is stored.
+//! - [`transport`]: connections, and the [`transport::Proxy`] that they go through.
 #![cfg_attr(feature = "mongo", doc = "- [`mongo`]: the MongoDB backend.")]
 #![cfg_attr(feature = "redis", doc = "- [`redis`]: the Redis backend.")]
 #![cfg_attr(feature = "dynamodb", doc = "- [`dynamodb`]: the DynamoDB backend.")]
