@@ -16,7 +16,7 @@ use crate::plan::{Group, plan};
 use crate::queue::{ENTRY_OVERHEAD, NewRow, Task, body_mark};
 use crate::rows::{added, bind_rows, chunks, fits_one_statement, rows_of, signed};
 use crate::shared::Shared;
-use crate::sql::{MAX_ROWS, TOTALS, Table};
+use crate::sql::{MAX_ROWS, TOTALS, Table, hash_of};
 
 /// The outcome of each task, in their order.
 pub(crate) type Outcomes = Vec<Result<u64>>;
@@ -151,7 +151,7 @@ impl Batch<'_> {
             for chunk in keys.chunks(MAX_ROWS) {
                 let mut query = sqlx::query(table.held(chunk.len()));
                 for key in chunk {
-                    query = query.bind(key.to_string());
+                    query = query.bind(hash_of(key));
                 }
                 let held = Totals::of(&query.fetch_one(&mut *self.connection).await?)?;
                 replaced = replaced.saturating_add(held.charge());
@@ -194,21 +194,27 @@ impl Batch<'_> {
     }
 
     /// Removes rows and says which were there, and whether they were live.
-    pub(crate) async fn delete_keys(&mut self, table: Table, keys: &[CacheKey]) -> Result<Vec<(CacheKey, bool)>> {
+    async fn delete_keys(&mut self, table: Table, keys: &[CacheKey]) -> Result<Vec<(CacheKey, bool)>> {
+        let hashes: Vec<i64> = keys.iter().map(hash_of).collect();
+        let found = self.delete_rows(table, &hashes).await?;
+        Ok(found.into_iter().filter_map(|(key, live)| Some((key?, live))).collect())
+    }
+
+    /// As [`delete_keys`](Self::delete_keys), by the hashes of the keys. No key: the row's is none of ours.
+    pub(crate) async fn delete_rows(&mut self, table: Table, hashes: &[i64]) -> Result<Vec<(Option<CacheKey>, bool)>> {
         let now = to_millis(self.shared.now());
         let mut found = Vec::new();
-        for chunk in keys.chunks(MAX_ROWS) {
+        for chunk in hashes.chunks(MAX_ROWS) {
             let mut query = sqlx::query(table.delete(chunk.len()));
-            for key in chunk {
-                query = query.bind(key.to_string());
+            for hash in chunk {
+                query = query.bind(*hash);
             }
             let rows = query.fetch_all(&mut *self.connection).await?;
             self.count_removed(table, &rows).await?;
             for row in rows {
                 let deadline: Option<i64> = row.try_get(1)?;
-                if let Ok(key) = CacheKey::new(row.try_get(2)?) {
-                    found.push((key, deadline.is_none_or(|deadline| deadline > now)));
-                }
+                let key = CacheKey::new(row.try_get(2)?).ok();
+                found.push((key, deadline.is_none_or(|deadline| deadline > now)));
             }
         }
         Ok(found)
@@ -244,7 +250,8 @@ impl Batch<'_> {
                 Ok(0)
             }
             Task::DropDamaged(table, key, block) => {
-                let query = sqlx::query(table.delete_damaged()).bind(key.to_string()).bind(block.to_vec());
+                let query =
+                    sqlx::query(table.delete_damaged()).bind(hash_of(key)).bind(key.to_string()).bind(block.to_vec());
                 let rows = query.fetch_all(&mut *self.connection).await?;
                 self.count_removed(*table, &rows).await?;
                 Ok(0)
@@ -256,7 +263,7 @@ impl Batch<'_> {
 
     async fn refresh(&mut self, table: Table, key: &CacheKey, row: &NewRow) -> Result<u64> {
         let now = to_millis(self.shared.now());
-        let query = sqlx::query(table.look()).bind(key.to_string()).bind(now);
+        let query = sqlx::query(table.look()).bind(hash_of(key)).bind(key.to_string()).bind(now);
         let Some(found) = query.fetch_optional(&mut *self.connection).await? else { return Ok(0) };
         let old_len: i64 = found.try_get(0)?;
         let prefix: &[u8] = found.try_get(1)?;
@@ -267,7 +274,7 @@ impl Batch<'_> {
         }
         let len = signed(row.len);
         let query = sqlx::query(table.refresh()).bind(row.retain_until).bind(len).bind(row.used);
-        query.bind(row.block.to_vec()).bind(key.to_string()).execute(&mut *self.connection).await?;
+        query.bind(row.block.to_vec()).bind(hash_of(key)).bind(key.to_string()).execute(&mut *self.connection).await?;
         if len != old_len {
             self.add(table, 0, len.saturating_sub(old_len)).await?;
         }
@@ -289,7 +296,7 @@ impl Batch<'_> {
             for chunk in of_table.chunks(MAX_ROWS) {
                 let mut query = sqlx::query(table.touch(chunk.len()));
                 for ((_, key), used) in chunk {
-                    query = query.bind(key.to_string()).bind(*used);
+                    query = query.bind(hash_of(key)).bind(*used);
                 }
                 query.execute(&mut *self.connection).await?;
             }

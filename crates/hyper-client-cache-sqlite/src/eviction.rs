@@ -5,7 +5,7 @@
 
 use hyper_client_cache_core::cache::codec;
 use hyper_client_cache_core::clock::to_millis;
-use hyper_client_cache_core::storage::{CacheKey, frame};
+use hyper_client_cache_core::storage::frame;
 use sqlx::Row as _;
 
 use crate::batch::Batch;
@@ -59,29 +59,21 @@ async fn evict_some(batch: &mut Batch<'_>, mut excess: u64) -> Result<bool> {
         for row in query.fetch_all(&mut *batch.connection).await? {
             let len: i64 = row.try_get(1)?;
             let used: i64 = row.try_get(2)?;
-            let key: String = row.try_get(0)?;
+            let hash: i64 = row.try_get(0)?;
             let block: Vec<u8> = row.try_get(3)?;
-            candidates.push((used, table, key, u64::try_from(len).unwrap_or(0), block));
+            candidates.push((used, table, hash, u64::try_from(len).unwrap_or(0), block));
         }
     }
     candidates.sort_by_key(|(used, ..)| *used);
-    let mut chosen: [Vec<CacheKey>; 2] = [Vec::new(), Vec::new()];
-    let mut went = false;
-    for (_, table, key, len, block) in candidates.into_iter().take(MAX_ROWS) {
+    let mut chosen: [Vec<i64>; 2] = [Vec::new(), Vec::new()];
+    for (_, table, hash, len, block) in candidates.into_iter().take(MAX_ROWS) {
         if excess == 0 {
             break;
         }
         let [responses, redirects] = &mut chosen;
-        let Ok(key) = CacheKey::new(&key) else {
-            // Not written by us, so that no key of ours ever finds it.
-            let rows = sqlx::query(table.delete(1)).bind(key).fetch_all(&mut *batch.connection).await?;
-            batch.count_removed(table, &rows).await?;
-            went = true;
-            continue;
-        };
         match table {
-            Table::Redirects => redirects.push(key),
-            _ => responses.push(key),
+            Table::Redirects => redirects.push(hash),
+            _ => responses.push(hash),
         }
         excess = excess.saturating_sub(len.saturating_add(crate::ENTRY_OVERHEAD));
         if let Some((after, before)) = parts_of(block) {
@@ -92,8 +84,9 @@ async fn evict_some(batch: &mut Batch<'_>, mut excess: u64) -> Result<bool> {
         }
     }
     let [responses, redirects] = chosen;
-    for (table, keys) in [(Table::Responses, responses), (Table::Redirects, redirects)] {
-        let removed = batch.delete_keys(table, &keys).await?;
+    let mut went = false;
+    for (table, hashes) in [(Table::Responses, responses), (Table::Redirects, redirects)] {
+        let removed = batch.delete_rows(table, &hashes).await?;
         went |= !removed.is_empty();
         batch.shared.count_evicted(table, removed.iter().filter(|(_, live)| *live).count() as u64);
     }

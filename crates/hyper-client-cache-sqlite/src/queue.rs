@@ -12,7 +12,7 @@ use crate::sql::Table;
 /// How many tasks may wait for the writer before the next one waits to be let in.
 pub(crate) const CAPACITY: usize = 1024;
 
-/// The upkeep of an entry in bytes, which counts against the bound: its key twice, its row and its index entries.
+/// The upkeep of an entry in bytes, which counts against the bound: its key, the columns of its row and its index entries.
 pub const ENTRY_OVERHEAD: u64 = 256;
 
 /// A task in the queue.

@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 
 use crate::connect::{Conn, Source};
 use crate::error::{Result, SqliteError};
-use crate::sql::{self, MAX_ROWS, Table};
+use crate::sql::{self, MAX_ROWS, Table, hash_of};
 
 /// A body over this many bytes stays in SQLite's own allocation instead of being copied once more.
 const COPY_LIMIT: usize = 16 * 1024;
@@ -276,7 +276,7 @@ impl Lease {
     }
 
     async fn read_one(&mut self, table: Table, key: &CacheKey) -> Result<Option<Row>> {
-        let query = sqlx::query(table.read()).bind(key.to_string());
+        let query = sqlx::query(table.read()).bind(hash_of(key)).bind(key.to_string());
         match query.fetch_optional(self.sqlite()?).await? {
             Some(row) => Ok(Some(Row::new(row)?)),
             None => Ok(None),
@@ -285,7 +285,7 @@ impl Lease {
 
     async fn read_both(&mut self, key: &CacheKey) -> Result<(Option<Row>, Option<Row>)> {
         let (mut response, mut redirect) = (None, None);
-        let query = sqlx::query(sql::read_both()).bind(key.to_string());
+        let query = sqlx::query(sql::read_both()).bind(hash_of(key)).bind(key.to_string());
         for row in query.fetch_all(self.sqlite()?).await? {
             let place = if row.try_get::<bool, _>(2)? { &mut redirect } else { &mut response };
             *place = Some(Row::new(row)?);
@@ -297,7 +297,7 @@ impl Lease {
     pub(crate) async fn read_many(&mut self, table: Table, keys: &[CacheKey]) -> Result<HashMap<CacheKey, Row>> {
         let mut query = sqlx::query::<Sqlite>(table.read_many(keys.len()));
         for key in keys {
-            query = query.bind(key.to_string());
+            query = query.bind(hash_of(key));
         }
         let rows = query.fetch_all(self.sqlite()?).await?;
         let mut found = HashMap::with_capacity(rows.len());

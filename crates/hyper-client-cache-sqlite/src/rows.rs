@@ -7,7 +7,7 @@ use sqlx::sqlite::SqliteArguments;
 use sqlx::{SqlStr, Sqlite};
 
 use crate::queue::{NewRow, Task};
-use crate::sql::{MAX_ROWS, padded};
+use crate::sql::{MAX_ROWS, hash_of, padded};
 
 /// The most bytes in one statement: arguments are copied into the connection.
 const MAX_STATEMENT_BYTES: u64 = 8 * 1024 * 1024;
@@ -19,13 +19,14 @@ pub(crate) fn bind_rows<'q>(text: SqlStr, rows: &[(CacheKey, &NewRow)]) -> Query
     let bytes = rows.iter().map(|(_, row)| row.len).fold(0, u64::saturating_add);
     let mut query = sqlx::query(text).bind(signed(rows.len() as u64)).bind(signed(bytes));
     for (key, _) in rows {
-        query = query.bind(key.to_string());
+        query = query.bind(hash_of(key));
     }
     for _ in rows.len()..padded(rows.len()) {
-        query = query.bind(None::<String>);
+        query = query.bind(None::<i64>);
     }
     for (key, row) in rows {
         query = query
+            .bind(hash_of(key))
             .bind(key.to_string())
             .bind(row.retain_until)
             .bind(signed(row.len))

@@ -5,7 +5,9 @@
 
 use std::sync::{Arc, LazyLock};
 
+use hyper_client_cache_core::storage::CacheKey;
 use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
+use twox_hash::XxHash3_64;
 
 /// One of the three tables of a cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -53,11 +55,20 @@ fn row() -> String {
     format!("block, CASE WHEN length(block) + length(body) <= {MAX_ROW_LEN} THEN body END AS body")
 }
 
-/// Reads the rows under one key of responses and of redirects, the latter with a `TRUE` behind them.
+/// Where the row of a key is: one place per number, so that of two keys with the same one the later stays.
+///
+/// That is no loss to a cache, and needs some billions of entries or of attempts. Part of the stored format.
+pub(crate) fn hash_of(key: &CacheKey) -> i64 {
+    XxHash3_64::oneshot(key.as_bytes()).cast_signed()
+}
+
+/// Reads the rows under one key of responses and of redirects, the latter with a `TRUE` behind them. Hash, key -> block,
+/// body, whether it is a redirect
 pub(crate) fn read_both() -> SqlStr {
     static TEXT: LazyLock<SqlStr> = LazyLock::new(|| {
-        let of =
-            |table: Table, is_redirect| format!("SELECT {}, {is_redirect} FROM {} WHERE key = ?1", row(), table.name());
+        let of = |table: Table, is_redirect| {
+            format!("SELECT {}, {is_redirect} FROM {} WHERE hash = ?1 AND key = ?2", row(), table.name())
+        };
         shared(format!("{} UNION ALL {}", of(Table::Responses, "FALSE"), of(Table::Redirects, "TRUE")))
     });
     TEXT.clone()
@@ -106,40 +117,44 @@ impl Texts {
         let name = table.name();
         let row = row();
         let live = "(retain_until IS NULL OR retain_until > ?)";
+        let named = "hash = ? AND key = ?";
         let upsert = |rows: usize| {
             format!(
                 "UPDATE usage SET entries = entries + ? - gone.rows, bytes = bytes + ? - gone.total \
-                 FROM (SELECT count(*) AS rows, coalesce(sum(len), 0) AS total FROM {name} WHERE key IN ({keys})) \
+                 FROM (SELECT count(*) AS rows, coalesce(sum(len), 0) AS total FROM {name} WHERE hash IN ({hashes})) \
                  AS gone WHERE store = '{name}'; \
-                 INSERT INTO {name} (key, retain_until, len, used, block, body) \
-                 SELECT column1, column2, column3, column4, column5, column6 FROM (VALUES {values}) \
-                 WHERE column1 IS NOT NULL ON CONFLICT (key) DO UPDATE SET retain_until = excluded.retain_until, \
-                 len = excluded.len, used = excluded.used, block = excluded.block, body = excluded.body",
-                keys = list("?", rows),
-                values = list("(?, ?, ?, ?, ?, ?)", rows),
+                 INSERT INTO {name} (hash, key, retain_until, len, used, block, body) \
+                 SELECT column1, column2, column3, column4, column5, column6, column7 FROM (VALUES {values}) \
+                 WHERE column1 IS NOT NULL ON CONFLICT (hash) DO UPDATE SET key = excluded.key, \
+                 retain_until = excluded.retain_until, len = excluded.len, used = excluded.used, \
+                 block = excluded.block, body = excluded.body",
+                hashes = list("?", rows),
+                values = list("(?, ?, ?, ?, ?, ?, ?)", rows),
             )
         };
         Self {
-            read: shared(format!("SELECT {row} FROM {name} WHERE key = ?")),
-            read_many: Sizes::new(|rows| format!("SELECT {row}, key FROM {name} WHERE key IN ({})", list("?", rows))),
+            read: shared(format!("SELECT {row} FROM {name} WHERE {named}")),
+            read_many: Sizes::new(|rows| format!("SELECT {row}, key FROM {name} WHERE hash IN ({})", list("?", rows))),
             upsert: Sizes::new(upsert),
             upsert_and_commit: Sizes::new(|rows| format!("BEGIN IMMEDIATE; {}; COMMIT", upsert(rows))),
             delete: Sizes::new(|rows| {
-                format!("DELETE FROM {name} WHERE key IN ({}) RETURNING len, retain_until, key", list("?", rows))
+                format!("DELETE FROM {name} WHERE hash IN ({}) RETURNING len, retain_until, key", list("?", rows))
             }),
             touch: Sizes::new(|rows| {
                 format!(
                     "UPDATE {name} SET used = seen.column2 FROM (VALUES {}) AS seen \
-                     WHERE key = seen.column1 AND used < seen.column2",
+                     WHERE hash = seen.column1 AND used < seen.column2",
                     list("(?, ?)", rows)
                 )
             }),
             held: Sizes::new(|rows| {
-                format!("SELECT count(*), coalesce(sum(len), 0) FROM {name} WHERE key IN ({})", list("?", rows))
+                format!("SELECT count(*), coalesce(sum(len), 0) FROM {name} WHERE hash IN ({})", list("?", rows))
             }),
-            block: shared(format!("SELECT block FROM {name} WHERE key = ?")),
-            keys: shared(format!("SELECT key FROM {name} WHERE key > ? AND {live} ORDER BY key LIMIT ?")),
-            heads: shared(format!("SELECT key, block FROM {name} WHERE key > ? AND {live} ORDER BY key LIMIT ?")),
+            block: shared(format!("SELECT block FROM {name} WHERE {named}")),
+            keys: shared(format!("SELECT rowid, key FROM {name} WHERE rowid > ? AND {live} ORDER BY rowid LIMIT ?")),
+            heads: shared(format!(
+                "SELECT rowid, key, block FROM {name} WHERE rowid > ? AND {live} ORDER BY rowid LIMIT ?"
+            )),
             size: shared(format!(
                 "SELECT entries - (SELECT count(*) FROM {name} WHERE retain_until <= ?) FROM usage \
                  WHERE store = '{name}'"
@@ -148,8 +163,8 @@ impl Texts {
                 "SELECT bytes - (SELECT coalesce(sum(len), 0) FROM {name} WHERE retain_until <= ?) FROM usage \
                  WHERE store = '{name}'"
             )),
-            look: shared(format!("SELECT len, substr(block, 1, 40) FROM {name} WHERE key = ? AND {live}")),
-            refresh: shared(format!("UPDATE {name} SET retain_until = ?, len = ?, used = ?, block = ? WHERE key = ?")),
+            look: shared(format!("SELECT len, substr(block, 1, 40) FROM {name} WHERE {named} AND {live}")),
+            refresh: shared(format!("UPDATE {name} SET retain_until = ?, len = ?, used = ?, block = ? WHERE {named}")),
             clear: shared(format!(
                 "DELETE FROM {name}; UPDATE usage SET entries = 0, bytes = 0 WHERE store = '{name}'"
             )),
@@ -157,9 +172,9 @@ impl Texts {
                 "DELETE FROM {name} WHERE rowid IN \
                  (SELECT rowid FROM {name} WHERE retain_until <= ? LIMIT {MAX_ROWS}) RETURNING len"
             )),
-            oldest: shared(format!("SELECT key, len, used, block FROM {name} ORDER BY used LIMIT ?")),
+            oldest: shared(format!("SELECT hash, len, used, block FROM {name} ORDER BY used LIMIT ?")),
             delete_range: shared(format!("DELETE FROM {name} WHERE key > ? AND key < ? RETURNING len")),
-            delete_damaged: shared(format!("DELETE FROM {name} WHERE key = ? AND block IS ? RETURNING len")),
+            delete_damaged: shared(format!("DELETE FROM {name} WHERE {named} AND block IS ? RETURNING len")),
             add: shared(format!("UPDATE usage SET entries = entries + ?, bytes = bytes + ? WHERE store = '{name}'")),
         }
     }
@@ -170,17 +185,17 @@ pub(crate) const TOTALS: &str = "SELECT sum(entries), sum(bytes) FROM usage";
 
 /// The statements of one table. Parameters are listed in order.
 impl Table {
-    /// key -> block, body
+    /// hash, key -> block, body
     pub(crate) fn read(self) -> SqlStr {
         self.texts().read.clone()
     }
 
-    /// keys -> block, body, key
+    /// hashes -> block, body, key
     pub(crate) fn read_many(self, rows: usize) -> SqlStr {
         self.texts().read_many.of(rows)
     }
 
-    /// number of rows, their bytes, padded keys, then per row: key, deadline, length, use, block, body
+    /// number of rows, their bytes, padded hashes, then per row: hash, key, deadline, length, use, block, body
     pub(crate) fn upsert(self, rows: usize) -> SqlStr {
         self.texts().upsert.of(rows)
     }
@@ -190,32 +205,32 @@ impl Table {
         self.texts().upsert_and_commit.of(rows)
     }
 
-    /// keys -> length, deadline, key of each that was there
+    /// hashes -> length, deadline, key of each that was there
     pub(crate) fn delete(self, rows: usize) -> SqlStr {
         self.texts().delete.of(rows)
     }
 
-    /// pairs of key and use
+    /// pairs of hash and use
     pub(crate) fn touch(self, rows: usize) -> SqlStr {
         self.texts().touch.of(rows)
     }
 
-    /// keys -> how many there are, their bytes
+    /// hashes -> how many there are, their bytes
     pub(crate) fn held(self, rows: usize) -> SqlStr {
         self.texts().held.of(rows)
     }
 
-    /// key -> block
+    /// hash, key -> block
     pub(crate) fn block(self) -> SqlStr {
         self.texts().block.clone()
     }
 
-    /// key to begin after, now, limit -> key
+    /// row to begin after, now, limit -> row, key
     pub(crate) fn keys(self) -> SqlStr {
         self.texts().keys.clone()
     }
 
-    /// key to begin after, now, limit -> key, block
+    /// row to begin after, now, limit -> row, key, block
     pub(crate) fn heads(self) -> SqlStr {
         self.texts().heads.clone()
     }
@@ -230,12 +245,12 @@ impl Table {
         self.texts().bytes.clone()
     }
 
-    /// key, now -> length, fixed part of the block
+    /// hash, key, now -> length, fixed part of the block
     pub(crate) fn look(self) -> SqlStr {
         self.texts().look.clone()
     }
 
-    /// deadline, length, use, block, key
+    /// deadline, length, use, block, hash, key
     pub(crate) fn refresh(self) -> SqlStr {
         self.texts().refresh.clone()
     }
@@ -250,17 +265,17 @@ impl Table {
         self.texts().expire.clone()
     }
 
-    /// limit -> key, length, use, block
+    /// limit -> hash, length, use, block
     pub(crate) fn oldest(self) -> SqlStr {
         self.texts().oldest.clone()
     }
 
-    /// two keys, both excluded -> length of each that went
+    /// two keys of parts, both excluded -> length of each that went
     pub(crate) fn delete_range(self) -> SqlStr {
         self.texts().delete_range.clone()
     }
 
-    /// key, block -> length of what went
+    /// hash, key, block -> length of what went
     pub(crate) fn delete_damaged(self) -> SqlStr {
         self.texts().delete_damaged.clone()
     }

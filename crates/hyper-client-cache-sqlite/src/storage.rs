@@ -17,7 +17,7 @@ use sqlx::{Row as _, SqlStr};
 use crate::engine::Engine;
 use crate::error::SqliteError;
 use crate::queue::Task;
-use crate::sql::{MAX_ROWS, Table};
+use crate::sql::{MAX_ROWS, Table, hash_of};
 
 /// How many rows a listing reads at once.
 const PAGE: i64 = 256;
@@ -39,7 +39,7 @@ impl SqliteStorage {
         Self { engine, table }
     }
 
-    /// Pages of a listing in the order of keys, each read when the one before is used up: constant memory, and no
+    /// Pages of a listing in the order of rows, each read when the one before is used up: constant memory, and no
     /// connection is kept between two pages.
     fn pages<T: Send + 'static>(
         &self,
@@ -47,10 +47,10 @@ impl SqliteStorage {
         parse: impl Fn(&Self, CacheKey, Bytes) -> Option<T> + Send + Sync + Copy + 'static,
     ) -> BoxStream<'_, Result<T>> {
         struct Cursor<T> {
-            after: Option<String>,
+            after: Option<i64>,
             page: VecDeque<T>,
         }
-        let start = Cursor { after: Some(String::new()), page: VecDeque::new() };
+        let start = Cursor { after: Some(i64::MIN), page: VecDeque::new() };
         stream::try_unfold(start, move |mut cursor| {
             let text = text.clone();
             async move {
@@ -61,9 +61,9 @@ impl SqliteStorage {
                     let Some(after) = cursor.after.take() else { return Ok(None) };
                     let rows = self.page(text.clone(), after).await?;
                     if i64::try_from(rows.len()).is_ok_and(|len| len >= PAGE) {
-                        cursor.after = rows.last().map(|(key, _)| key.clone());
+                        cursor.after = rows.last().map(|(row, ..)| *row);
                     }
-                    for (key, block) in rows {
+                    for (_, key, block) in rows {
                         match CacheKey::new(&key) {
                             Ok(key) => cursor.page.extend(parse(self, key, block)),
                             Err(_) => self.engine.shared.count_corrupt(self.table),
@@ -75,7 +75,7 @@ impl SqliteStorage {
         .boxed()
     }
 
-    async fn page(&self, text: SqlStr, after: String) -> Result<Vec<(String, Bytes)>> {
+    async fn page(&self, text: SqlStr, after: i64) -> Result<Vec<(i64, String, Bytes)>> {
         self.engine.shared.check_open()?;
         let generation = self.engine.shared.readers.generation();
         let read = async {
@@ -86,10 +86,10 @@ impl SqliteStorage {
             let mut page = Vec::with_capacity(rows.len());
             for row in rows {
                 let block = match row.len() {
-                    0 | 1 => Bytes::new(),
-                    _ => Bytes::copy_from_slice(row.try_get::<&[u8], _>(1)?),
+                    0..=2 => Bytes::new(),
+                    _ => Bytes::copy_from_slice(row.try_get::<&[u8], _>(2)?),
                 };
-                page.push((row.try_get(0)?, block));
+                page.push((row.try_get(0)?, row.try_get(1)?, block));
             }
             Ok::<_, SqliteError>(page)
         };
@@ -174,7 +174,7 @@ impl Storage for SqliteStorage {
         let generation = self.engine.shared.readers.generation();
         let read = async {
             let mut lease = self.engine.shared.readers.lease().await?;
-            let query = sqlx::query(self.table.block()).bind(key.to_string());
+            let query = sqlx::query(self.table.block()).bind(hash_of(key)).bind(key.to_string());
             let row = query.fetch_optional(lease.sqlite()?).await?;
             row.map(|row| Ok(Bytes::copy_from_slice(row.try_get::<&[u8], _>(0)?))).transpose()
         };

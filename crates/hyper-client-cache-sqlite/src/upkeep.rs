@@ -13,8 +13,8 @@ use crate::path::{Identity, identity};
 use crate::quarantine;
 use crate::writer::Writer;
 
-/// The free pages, of 4 KiB, that are left in the file for what is written next.
-const SPARE_PAGES: i64 = 256;
+/// The free pages, of 8 KiB, that are left in the file for what is written next.
+const SPARE_PAGES: i64 = 128;
 
 /// How the writer reaches the database.
 #[derive(Debug)]
@@ -98,7 +98,7 @@ impl Writer {
             if free <= SPARE_PAGES {
                 return Ok(false);
             }
-            sqlx::query("PRAGMA incremental_vacuum(256)").fetch_all(&mut *connection).await?;
+            sqlx::query("PRAGMA incremental_vacuum(128)").fetch_all(&mut *connection).await?;
             let row = sqlx::query("PRAGMA freelist_count").fetch_one(&mut *connection).await?;
             // A database made without incremental vacuum gives nothing back.
             Ok::<bool, SqliteError>(row.try_get::<i64, _>(0)? < free)

@@ -248,14 +248,51 @@ async fn a_newer_schema_is_refused_and_not_touched() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("demo.sqlite");
     cache_at(&path).await;
-    execute(&path, &["PRAGMA user_version = 2", "CREATE TABLE later (x)"]).await;
+    execute(&path, &["PRAGMA user_version = 3", "CREATE TABLE later (x)"]).await;
     let before = fs::read(&path).unwrap();
     let error = SqliteCache::open(&path).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
-    for part in ["demo.sqlite", "version 2", "update"] {
+    for part in ["demo.sqlite", "version 3", "update"] {
         assert!(error.to_string().contains(part), "{error}");
     }
     assert_eq!(fs::read(&path).unwrap(), before);
+}
+
+/// Case 143: what an older schema holds is a miss, and the file is brought to the current one, whatever hung on its tables.
+#[tokio::test]
+async fn an_older_schema_is_replaced() {
+    const COLUMNS: &str = "(key TEXT NOT NULL PRIMARY KEY, retain_until INTEGER, len INTEGER NOT NULL, used INTEGER NOT \
+                           NULL, block BLOB NOT NULL, body BLOB NOT NULL) STRICT";
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("demo.sqlite");
+    fs::write(&path, "").unwrap();
+    let mut connection = crate::support::bare(&path).await;
+    for statement in [
+        "PRAGMA auto_vacuum = INCREMENTAL",
+        "PRAGMA journal_mode = WAL",
+        "CREATE TABLE usage (store TEXT NOT NULL PRIMARY KEY, entries INTEGER NOT NULL, bytes INTEGER NOT NULL) STRICT",
+        &format!("CREATE TABLE responses {COLUMNS}"),
+        &format!("CREATE TABLE redirects {COLUMNS}"),
+        &format!("CREATE TABLE bodies {COLUMNS}"),
+        "CREATE INDEX responses_used ON responses (used)",
+        "CREATE TRIGGER evil AFTER DELETE ON responses BEGIN SELECT load_extension('evil'); END",
+        "INSERT INTO usage VALUES ('responses', 1, 4)",
+        "INSERT INTO responses VALUES ('key-00000001', NULL, 4, 1, x'00', x'00')",
+        "PRAGMA application_id = 1751343921",
+        "PRAGMA user_version = 1",
+    ] {
+        let statement = hyper_client_cache_sqlite::sqlx::AssertSqlSafe(statement);
+        hyper_client_cache_sqlite::sqlx::query(statement).execute(&mut connection).await.unwrap();
+    }
+    crate::support::close(connection).await;
+    let cache = SqliteCache::open(&path).await.unwrap();
+    assert_eq!(cache.responses().read(&key(1)).await.unwrap(), None);
+    assert_eq!(cache.responses().size().await.unwrap(), 0);
+    cache.responses().write(&key(2), Entry::new("head", "body")).await.unwrap();
+    cache.close().await.unwrap();
+    assert_eq!(number(&path, "PRAGMA user_version").await, 2);
+    assert_eq!(number(&path, "SELECT count(*) FROM sqlite_schema WHERE name = 'evil'").await, 0);
+    assert_eq!(beside(&path), ["demo.sqlite"]);
 }
 
 /// Case 144: a database that was made and then left, because the process was killed, is finished.
@@ -271,7 +308,7 @@ async fn an_unfinished_database_is_finished() {
         fs::write(&path, "").unwrap();
         execute(&path, statements).await;
         cache_at(&path).await;
-        assert_eq!(number(&path, "PRAGMA user_version").await, 1);
+        assert_eq!(number(&path, "PRAGMA user_version").await, 2);
         assert_eq!(number(&path, "PRAGMA application_id").await, 1_751_343_921);
         assert_eq!(number(&path, "SELECT count(*) FROM responses").await, 1);
     }
@@ -286,6 +323,7 @@ async fn a_new_database_is_as_it_should_be() {
     assert_eq!(text(&path, "PRAGMA journal_mode").await, "wal");
     // 2: incremental.
     assert_eq!(number(&path, "PRAGMA auto_vacuum").await, 2);
+    assert_eq!(number(&path, "PRAGMA page_size").await, 8192);
 }
 
 /// Case 111: a file that says it is ours and has a trigger, a view, a further table or a changed one is set aside
