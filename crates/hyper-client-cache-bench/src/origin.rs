@@ -1,7 +1,8 @@
 //! The loopback origin that all contenders ask: it counts, so that the bench can tell a hit from a miss without trusting
 //! anyone's word.
 //!
-//! `GET /<size>/<name>` answers with a JSON body of `size` bytes that may be kept for an hour.
+//! `GET /<size>/<name>` answers with a JSON body of `size` bytes that may be kept for an hour; with a query it first waits
+//! for that many milliseconds, as an origin does that is not on the same machine.
 //! It runs on a thread of its own, apart from the contenders' runtime.
 
 use std::collections::HashMap;
@@ -11,6 +12,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, DATE, ETAG, LAST_MODIFIED, SERVER};
@@ -160,13 +162,23 @@ async fn serve(listener: std::net::TcpListener, service: Arc<Service>) -> Result
         let service = service.clone();
         tokio::spawn(async move {
             let answer = service_fn(|request| {
-                let response = service.answer(&request);
-                async { Ok::<_, Infallible>(response) }
+                let (response, delay) = (service.answer(&request), delay(&request));
+                async move {
+                    if !delay.is_zero() {
+                        tokio::time::sleep(delay).await;
+                    }
+                    Ok::<_, Infallible>(response)
+                }
             });
             // A contender that closes its connection is no fault of the origin's.
             let _closed = http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await;
         });
     }
+}
+
+/// How long the origin takes before it answers.
+fn delay(request: &Request<Incoming>) -> Duration {
+    Duration::from_millis(request.uri().query().and_then(|query| query.parse().ok()).unwrap_or(0))
 }
 
 struct SizedBody {

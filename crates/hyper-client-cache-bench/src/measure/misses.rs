@@ -21,16 +21,27 @@ pub(crate) struct FreshUrls {
     size: u64,
     next: Arc<AtomicU64>,
     counter: Counter,
+    /// How long the origin takes before it answers, in milliseconds.
+    delay: Option<u64>,
 }
 
 impl FreshUrls {
     /// URLs of bodies of `size` bytes at the origin `base`.
     pub(crate) fn new(base: &str, size: u64, counter: Counter) -> Self {
-        Self { base: base.into(), size, next: Arc::default(), counter }
+        Self { base: base.into(), size, next: Arc::default(), counter, delay: None }
+    }
+
+    /// The same, of an origin that takes `delay` milliseconds before it answers.
+    pub(crate) fn delayed(&self, delay: u64) -> Self {
+        Self { delay: Some(delay), ..self.clone() }
     }
 
     fn next(&self) -> String {
-        url(&self.base, self.size, format_args!("fresh-{}", self.next.fetch_add(1, Ordering::Relaxed)))
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        match self.delay {
+            Some(delay) => url(&self.base, self.size, format_args!("fresh-{number}?{delay}")),
+            None => url(&self.base, self.size, format_args!("fresh-{number}")),
+        }
     }
 }
 
