@@ -12,7 +12,7 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use twox_hash::XxHash3_64;
 
-use super::mend::{Mend, Refetch};
+use super::mend::{Mend, Refetch, Same};
 use super::stream::Reader;
 use crate::cache::ledger::Ledger;
 use crate::cache::{BodyPlace, ResponseRecord, parts};
@@ -231,8 +231,9 @@ impl PartsBody {
         let left = std::mem::take(&mut self.left);
         match self.refetch.take() {
             Some(refetch) => {
-                let delivered = self.len.saturating_sub(left);
-                let mend = self.mend.insert(Mend::begin(refetch, self.status, delivered, delivered_hash, self.len));
+                let delivered = (self.len.saturating_sub(left), delivered_hash);
+                let same = Same { status: self.status, delivered, whole: (self.len, self.checksum) };
+                let mend = self.mend.insert(Mend::begin(refetch, same));
                 mend.poll_frame(cx)
             }
             None => {

@@ -1,7 +1,8 @@
 //! Goes on with a stored body of which a part is gone, from the origin: the cache is never why a body ends early.
 //!
 //! The response is fetched once more, past the cache. What the caller has already is skipped, but only if it is the same
-//! to the last bit; otherwise the origin has something else by now, and the body ends in an error rather than a mix.
+//! to the last bit; and the end is given only if the whole is what was stored. Otherwise the origin has something else by
+//! now, and the body ends in an error rather than as a mix, or as another body under the stored headers.
 
 use std::hash::Hasher;
 use std::pin::Pin;
@@ -19,27 +20,40 @@ use crate::error::{Error, ErrorKind, Result};
 /// Asks the origin for a response again.
 pub(super) type Refetch = Box<dyn FnOnce() -> BoxFuture<'static, Result<Response<Upstream>>> + Send>;
 
+/// What the origin's response must be to go on with.
+#[derive(Clone, Copy)]
+pub(super) struct Same {
+    pub(super) status: StatusCode,
+    /// How much the caller has, and the hash of that.
+    pub(super) delivered: (u64, u64),
+    /// How long the stored body was, and its hash.
+    pub(super) whole: (u64, u64),
+}
+
 /// The rest of a body, from the origin.
 pub(super) struct Mend {
     stage: Stage,
-    status: StatusCode,
-    delivered: u64,
-    // The hash of what was delivered, which the origin's body must begin with.
-    expected: u64,
-    len: u64,
+    same: Same,
 }
 
 enum Stage {
     Asking(BoxFuture<'static, Result<Response<Upstream>>>),
     Skipping { body: Upstream, skipped: u64, hash: Box<XxHash3_64> },
-    Giving { body: Upstream, given: u64 },
+    Giving { body: Upstream, given: u64, hash: Box<XxHash3_64> },
     Over,
 }
 
+impl Same {
+    /// Whether a body may be gone on with of which `len` bytes with the hash `hash` have come.
+    fn allows(&self, len: u64, hash: &XxHash3_64) -> bool {
+        len < self.whole.0 || (len, hash.finish()) == self.whole
+    }
+}
+
 impl Mend {
-    /// Begins to ask. `delivered` bytes with this hash were given of a body of `len` bytes.
-    pub(super) fn begin(refetch: Refetch, status: StatusCode, delivered: u64, expected: u64, len: u64) -> Self {
-        Self { stage: Stage::Asking(refetch()), status, delivered, expected, len }
+    /// Begins to ask.
+    pub(super) fn begin(refetch: Refetch, same: Same) -> Self {
+        Self { stage: Stage::Asking(refetch()), same }
     }
 
     pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>>>> {
@@ -55,39 +69,51 @@ impl Mend {
             match &mut self.stage {
                 Stage::Asking(asking) => {
                     let response = ready!(asking.as_mut().poll(cx))?;
-                    if response.status() != self.status {
+                    if response.status() != self.same.status {
                         return Poll::Ready(Err(differs()));
                     }
                     let body = response.into_body();
                     self.stage = Stage::Skipping { body, skipped: 0, hash: Box::default() };
                 }
                 Stage::Skipping { body, skipped, hash } => {
+                    let (delivered, expected) = self.same.delivered;
                     let mut rest = Bytes::new();
-                    if *skipped < self.delivered {
+                    if *skipped < delivered {
                         let Some(mut data) = ready!(poll_data(body, cx))? else { return Poll::Ready(Err(differs())) };
-                        let missing = usize::try_from(self.delivered.saturating_sub(*skipped)).unwrap_or(usize::MAX);
+                        let missing = usize::try_from(delivered.saturating_sub(*skipped)).unwrap_or(usize::MAX);
                         rest = data.split_off(missing.min(data.len()));
                         hash.write(&data);
                         *skipped = skipped.saturating_add(data.len() as u64);
-                        if *skipped < self.delivered {
+                        if *skipped < delivered {
                             continue;
                         }
                     }
-                    if hash.finish() != self.expected {
+                    if hash.finish() != expected {
                         return Poll::Ready(Err(differs()));
                     }
-                    let given = self.delivered.saturating_add(rest.len() as u64);
-                    if let Stage::Skipping { body, .. } = std::mem::replace(&mut self.stage, Stage::Over) {
-                        self.stage = Stage::Giving { body, given };
+                    hash.write(&rest);
+                    let given = delivered.saturating_add(rest.len() as u64);
+                    if !self.same.allows(given, hash) {
+                        return Poll::Ready(Err(differs()));
+                    }
+                    if let Stage::Skipping { body, hash, .. } = std::mem::replace(&mut self.stage, Stage::Over) {
+                        self.stage = Stage::Giving { body, given, hash };
                     }
                     if !rest.is_empty() {
                         return Poll::Ready(Ok(Some(rest)));
                     }
                 }
-                Stage::Giving { body, given } => {
+                Stage::Giving { body, given, hash } => {
                     let data = ready!(poll_data(body, cx))?;
-                    *given = given.saturating_add(data.as_ref().map_or(0, Bytes::len) as u64);
-                    let fits = if data.is_some() { *given <= self.len } else { *given == self.len };
+                    let fits = match &data {
+                        Some(data) => {
+                            hash.write(data);
+                            *given = given.saturating_add(data.len() as u64);
+                            // What completes it is held back where the whole is not what was stored.
+                            self.same.allows(*given, hash)
+                        }
+                        None => *given == self.same.whole.0,
+                    };
                     return Poll::Ready(if fits { Ok(data) } else { Err(differs()) });
                 }
                 Stage::Over => return Poll::Ready(Ok(None)),

@@ -9,7 +9,7 @@ use hyper_client_cache_core::layer::INLINE_LIMIT;
 use hyper_client_cache_core::policy::{Mode, Outcome};
 use hyper_client_cache_core::storage::{CacheKey, Entry};
 use hyper_client_cache_core::{CachedSession, ErrorKind};
-use hyper_client_cache_testkit::origin::{Answer, Gate, Origin, PatternChecker};
+use hyper_client_cache_testkit::origin::{Answer, Gate, Origin, PatternChecker, pattern};
 use hyper_client_cache_testkit::{ManualClock, Op};
 
 use super::{builder, eventually, faulty, outcome, pattern_len, session, settled};
@@ -135,6 +135,31 @@ async fn a_missing_damaged_or_foreign_part_is_never_a_clean_end() {
         assert_eq!(ask(&session, &url).await, (Outcome::Miss, Some(MIB)));
         super::flushed(&session).await;
         assert_eq!(ask(&session, &url).await, (Outcome::Hit, Some(MIB)));
+    }
+}
+
+/// Cases 133 and 184: what is missing comes from the origin only where that still has the same body, also where nothing of
+/// it was read so far, or where only its last byte is another; never a mix, and never another body under the stored headers.
+#[tokio::test]
+async fn another_body_is_noticed_wherever_it_differs() {
+    let mut last = Vec::new();
+    while (last.len() as u64) < MIB {
+        last.extend_from_slice(&pattern(last.len() as u64, MIB - last.len() as u64));
+    }
+    *last.last_mut().unwrap() ^= 1;
+    for (lost, other) in [(0, vec![b'x'; last.len()]), (0, last.clone()), (2, last)] {
+        let origin = Origin::scripted().await;
+        origin.on("/a", fresh(Answer::pattern(MIB)));
+        let (session, _) = session();
+        let url = origin.url("/a");
+        assert_eq!(ask(&session, &url).await, (Outcome::Miss, Some(MIB)));
+        settled(&session, 1, 4).await;
+        let keys = part_keys(&session).await;
+        assert!(session.cache().bodies().unwrap().delete(&keys[lost]).await.unwrap());
+        origin.on("/a", Answer::ok(other));
+        let response = session.get(&url).send().await.unwrap();
+        assert_eq!(outcome(&response), Outcome::Hit);
+        assert_eq!(response.bytes().await.unwrap_err().kind(), ErrorKind::Body);
     }
 }
 
