@@ -76,8 +76,7 @@ impl Engine {
     async fn remove(&self, keys: Vec<CacheKey>, groups: Vec<CacheKey>, removed: Removed) -> Result<(), Error> {
         // At once, because a slow store is waited for no longer than for one call.
         let of_groups = join_all(groups.iter().map(|group| self.read(group, Care::Remove)));
-        let (of_groups, mut doomed) = join(of_groups, self.with_variants(&keys, removed)).await;
-        let mut result = Ok(());
+        let (of_groups, (mut doomed, mut result)) = join(of_groups, self.with_variants(&keys, removed)).await;
         for (group, found) in groups.into_iter().zip(of_groups) {
             match found {
                 Ok(Some(stored)) => {
@@ -88,7 +87,9 @@ impl Engine {
                             .filter(|key| !doomed.contains(key) && !keys.contains(key))
                             .copied()
                             .collect();
-                        doomed.extend(self.with_variants(&new, removed).await);
+                        let (more, outcome) = self.with_variants(&new, removed).await;
+                        doomed.extend(more);
+                        result = result.and(outcome);
                     }
                     if removed == Removed::All {
                         doomed.push(group);
@@ -105,12 +106,21 @@ impl Engine {
         result.and(self.ledger.delete(doomed).await)
     }
 
-    /// Those of `keys` that are to be removed, and the variants that the indexes under them name.
-    async fn with_variants(&self, keys: &[CacheKey], removed: Removed) -> Vec<CacheKey> {
+    /// Those of `keys` that are to be removed, and the variants that the indexes under them name. What cannot be read is in
+    /// doubt: under an index that nobody can read there may be any variant, which a later index would name again.
+    async fn with_variants(&self, keys: &[CacheKey], removed: Removed) -> (Vec<CacheKey>, Result<(), Error>) {
         let found = join_all(keys.iter().map(|key| self.read(key, Care::Remove))).await;
-        let mut doomed = Vec::with_capacity(keys.len());
+        let (mut doomed, mut result) = (Vec::with_capacity(keys.len()), Ok(()));
         for (key, found) in keys.iter().zip(found) {
-            let found = found.ok().flatten();
+            let found = match found {
+                Ok(found) => found,
+                Err(error) => {
+                    self.ledger.counters.invalidate_failed.add();
+                    self.ledger.doubt(*key);
+                    result = Err(error);
+                    continue;
+                }
+            };
             let variants: Vec<_> = match found.as_ref().map(|stored| &*stored.record) {
                 Some(Record::Variants(index)) => index.variants.iter().map(|variant| variant.key).collect(),
                 _ => Vec::new(),
@@ -124,7 +134,7 @@ impl Engine {
                 doomed.extend(variants);
             }
         }
-        doomed
+        (doomed, result)
     }
 
     /// Whether variants were asked for with an unsafe method. All of one URL have one method: the first that is there

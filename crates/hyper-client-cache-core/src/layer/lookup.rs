@@ -198,7 +198,8 @@ impl Engine {
 
     async fn find_at(&self, request: Asked<'_>, primary: CacheKey, lookup: &Lookup) -> Found {
         let care = request.care(lookup);
-        if self.ledger.has_doubts() && self.ledger.is_doubtful(&request.keyer().group(request.uri)) {
+        let is_doubtful = |key| self.ledger.is_doubtful(&key);
+        if self.ledger.has_doubts() && (is_doubtful(primary) || is_doubtful(request.keyer().group(request.uri))) {
             return Found::failed(unconfirmed());
         }
         let stored = match self.read(&primary, care).await {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::Ledger;
 use super::action::Action;
 use super::job::Job;
-use crate::cache::record::Record;
+use crate::cache::record::{Record, Variants};
 use crate::error::Result;
 use crate::storage::CacheKey;
 
@@ -19,7 +19,8 @@ const EVERY: Duration = Duration::from_secs(1);
 /// How many URLs may be in doubt.
 const MAX_DOUBTS: usize = 65_536;
 
-/// Groups that were invalidated while they could not be read: nothing of them is used until that is made up for.
+/// Groups and primary keys that were invalidated while they could not be read: nothing of them is used until that is made
+/// up for.
 #[derive(Debug, Default)]
 pub(super) struct Doubts {
     // How often each was, so that what comes while one is made up for is not taken for done.
@@ -41,8 +42,8 @@ impl Doubts {
 }
 
 impl Ledger {
-    /// Nothing of the URL with this [group](crate::key::group) key is used until the store can be read again and all of
-    /// it is removed: for an invalidation that could not find out what there is.
+    /// Nothing of the URL with this [group](crate::key::group) key, or under this primary key, is used until the store can
+    /// be read again and all of it is removed: for an invalidation that could not find out what there is.
     pub(crate) fn doubt(self: &Arc<Self>, group: CacheKey) {
         self.doubts.change(|groups| {
             if groups.len() < MAX_DOUBTS || groups.contains_key(&group) {
@@ -91,19 +92,25 @@ impl Ledger {
         true
     }
 
-    /// Removes all that a group names, now that it can be read.
-    async fn resolve(self: &Arc<Self>, group: CacheKey) -> Result<()> {
-        let Some(stored) = self.lookup(&group).await? else { return Ok(()) };
-        let Record::Group(members) = &*stored.record else { return Ok(()) };
-        let mut keys = members.members.clone();
-        for member in &members.members {
-            if let Some(stored) = self.lookup(member).await?
-                && let Record::Variants(index) = &*stored.record
-            {
-                keys.extend(index.variants.iter().map(|variant| variant.key));
+    /// Removes all that a group or an index names, now that it can be read.
+    async fn resolve(self: &Arc<Self>, key: CacheKey) -> Result<()> {
+        let Some(stored) = self.lookup(&key).await? else { return Ok(()) };
+        let variants = |index: &Variants| index.variants.iter().map(|variant| variant.key).collect::<Vec<_>>();
+        let mut keys = vec![key];
+        match &*stored.record {
+            Record::Group(group) => {
+                for member in &group.members {
+                    keys.push(*member);
+                    if let Some(stored) = self.lookup(member).await?
+                        && let Record::Variants(index) = &*stored.record
+                    {
+                        keys.extend(variants(index));
+                    }
+                }
             }
+            Record::Variants(index) => keys.extend(variants(index)),
+            Record::Response(_) | Record::Search(_) => {}
         }
-        keys.push(group);
         // What is not confirmed is a tombstone from here on.
         let _ = self.delete(keys).await;
         Ok(())

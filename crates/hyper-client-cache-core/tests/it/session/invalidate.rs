@@ -1,6 +1,7 @@
 //! What an unsafe request removes (RFC 9111 section 4.4).
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::Method;
 use hyper_client_cache_core::cache::{Cache, MemoryCache, StorageCache};
@@ -363,4 +364,36 @@ async fn what_an_unsafe_request_reads_it_reads_at_once() {
         "and each of the two as it is removed, for the parts of its body"
     );
     assert_eq!(get(&session, &origin.url("/"), &[]).await.outcome(), Outcome::Miss);
+}
+
+/// Case 58: where the index of a URL cannot be read when it is invalidated, its variants do not come back with a later one,
+/// whichever call fails while that is stored.
+#[tokio::test]
+async fn variants_that_could_not_be_found_do_not_come_back() {
+    for nth in 1..24 {
+        let version = Arc::new(AtomicUsize::new(1));
+        let said = version.clone();
+        let origin = Origin::start(move |_: &Recorded| {
+            let answer = Answer::ok(said.load(Ordering::SeqCst).to_string());
+            answer.header("vary", "accept-language").header("cache-control", "max-age=60")
+        })
+        .await;
+        let clock = ManualClock::new();
+        let (cache, responses, _) = faulty(&clock);
+        let session = builder(&clock).cache(cache).build().unwrap();
+        let ask = async |language| get(&session, &origin.url("/"), &[("accept-language", language)]).await.text;
+        for language in ["de", "en"] {
+            assert_eq!(ask(language).await, "1");
+        }
+        flushed(&session).await;
+        responses.fail_on(Op::Read);
+        session.post(origin.url("/")).send().await.unwrap();
+        version.store(2, Ordering::SeqCst);
+        responses.heal();
+        responses.fail_nth(nth);
+        for language in ["de", "en", "de", "en"] {
+            assert_eq!(ask(language).await, "2", "call {nth} fails");
+            flushed(&session).await;
+        }
+    }
 }
