@@ -240,7 +240,8 @@ impl Engine {
         deposit: Option<Deposit>,
         leader: Option<Leader>,
     ) -> CacheBody {
-        let shared = Shared::new(body, announced, self.inline_limit, deposit);
+        let finish = self.finish.as_ref().map(Arc::downgrade);
+        let shared = Shared::new(body, announced, self.inline_limit, deposit, finish);
         // Before anyone else can: while there is a reader, the body is not given up.
         let Some(reader) = shared.reader() else { return CacheBody::empty() };
         if let Some(leader) = leader {

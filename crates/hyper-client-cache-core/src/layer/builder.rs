@@ -6,6 +6,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use super::backoff::Backoff;
+use super::finish::Finish;
 use super::hosts::{self, Hosts};
 use super::purge::Purge;
 use super::refresh::Tasks;
@@ -42,11 +43,31 @@ pub struct CacheLayerBuilder {
     settings: Settings,
     clock: Arc<dyn Clock>,
     flight_timeout: Duration,
-    cache_status: Option<String>,
-    on_cache_error: OnCacheError,
-    max_refreshes: usize,
-    max_per_host: Option<usize>,
-    purge_every: Option<Duration>,
+    options: LayerOptions,
+}
+
+/// The options that a session has too, which hands them on.
+#[derive(Clone, Debug)]
+pub(crate) struct LayerOptions {
+    pub(crate) cache_status: Option<String>,
+    pub(crate) on_cache_error: OnCacheError,
+    pub(crate) max_refreshes: usize,
+    pub(crate) max_per_host: Option<usize>,
+    pub(crate) purge_every: Option<Duration>,
+    pub(crate) finish_dropped: Option<u64>,
+}
+
+impl Default for LayerOptions {
+    fn default() -> Self {
+        Self {
+            cache_status: None,
+            on_cache_error: OnCacheError::default(),
+            max_refreshes: CacheLayer::DEFAULT_MAX_REFRESHES,
+            max_per_host: None,
+            purge_every: None,
+            finish_dropped: None,
+        }
+    }
 }
 
 impl CacheLayerBuilder {
@@ -56,12 +77,15 @@ impl CacheLayerBuilder {
             settings: Settings::default(),
             clock: system_clock(),
             flight_timeout: Duration::from_secs(30),
-            cache_status: None,
-            on_cache_error: OnCacheError::default(),
-            max_refreshes: CacheLayer::DEFAULT_MAX_REFRESHES,
-            max_per_host: None,
-            purge_every: None,
+            options: LayerOptions::default(),
         }
+    }
+
+    /// Sets all that a session hands on.
+    #[cfg(feature = "client")]
+    pub(crate) fn options(mut self, options: LayerOptions) -> Self {
+        self.options = options;
+        self
     }
 
     /// Sets what is cached and for how long.
@@ -84,13 +108,13 @@ impl CacheLayerBuilder {
 
     /// Adds a `Cache-Status` line (RFC 9211) with this cache name to each response. Off by default.
     pub fn cache_status(mut self, cache_name: impl Into<String>) -> Self {
-        self.cache_status = Some(cache_name.into());
+        self.options.cache_status = Some(cache_name.into());
         self
     }
 
     /// Sets what becomes of a request when the store fails it; [`OnCacheError::Ignore`] by default.
     pub fn on_cache_error(mut self, on_cache_error: OnCacheError) -> Self {
-        self.on_cache_error = on_cache_error;
+        self.options.on_cache_error = on_cache_error;
         self
     }
 
@@ -100,7 +124,7 @@ impl CacheLayerBuilder {
     /// what has one key. After one that failed, the next is tried a second later at the earliest, then two, four, up to
     /// a minute: for everything of a host that does not answer, else for what the origin has answered with an error.
     pub fn max_refreshes(mut self, max_refreshes: usize) -> Self {
-        self.max_refreshes = max_refreshes;
+        self.options.max_refreshes = max_refreshes;
         self
     }
 
@@ -111,7 +135,7 @@ impl CacheLayerBuilder {
     /// side by side needs a place for each. The others wait for their turn in the order in which they came, as long as
     /// their caller does; nothing that is answered from the cache waits.
     pub fn max_per_host(mut self, max_per_host: impl Into<Option<usize>>) -> Self {
-        self.max_per_host = max_per_host.into();
+        self.options.max_per_host = max_per_host.into();
         self
     }
 
@@ -122,7 +146,17 @@ impl CacheLayerBuilder {
     /// it. It goes on while the layer or a service of it is there and is not [closed](CacheLayer::close); of those that
     /// share a cache, one is enough. Made outside of a Tokio runtime, it begins with the first request.
     pub fn purge_every(mut self, interval: impl Into<Option<Duration>>) -> Self {
-        self.purge_every = interval.into();
+        self.options.purge_every = interval.into();
+        self
+    }
+
+    /// Reads a body that is being stored to its end, in the background, where its caller drops it and at most so many
+    /// bytes of it are missing; by default none is, so that what was dropped half-way is not stored.
+    ///
+    /// An origin that takes longer than ten seconds for the rest, or a 33rd body at once, is given up. Where an origin does
+    /// not say how long a body is, `u64::MAX` alone, which is for all, is enough. Closing the layer ends it.
+    pub fn finish_dropped(mut self, limit: impl Into<Option<u64>>) -> Self {
+        self.options.finish_dropped = limit.into();
         self
     }
 
@@ -132,17 +166,18 @@ impl CacheLayerBuilder {
     /// [`ErrorKind::Config`] where a setting is impossible; the message names it.
     pub fn build(self) -> Result<CacheLayer> {
         self.settings.validate()?;
+        let options = self.options;
         if self.flight_timeout.is_zero() {
             return Err(Error::new(ErrorKind::Config, "`flight_timeout` is zero: give at least a millisecond"));
         }
-        if self.max_refreshes == 0 {
+        if options.max_refreshes == 0 {
             return Err(Error::new(ErrorKind::Config, "`max_refreshes` is zero: give at least 1"));
         }
-        if self.max_per_host.is_some_and(|limit| limit == 0 || limit > hosts::MOST) {
+        if options.max_per_host.is_some_and(|limit| limit == 0 || limit > hosts::MOST) {
             let problem = format!("`max_per_host` goes from 1 to {}, or is `None` for no limit", hosts::MOST);
             return Err(Error::new(ErrorKind::Config, problem));
         }
-        if self.purge_every.is_some_and(|interval| interval < LEAST_INTERVAL) {
+        if options.purge_every.is_some_and(|interval| interval < LEAST_INTERVAL) {
             return Err(Error::new(ErrorKind::Config, "`purge_every` is under a second: give more, or `None`"));
         }
         let max_entry_len = self.cache.responses().info().max_entry_len.unwrap_or(u64::MAX);
@@ -154,13 +189,14 @@ impl CacheLayerBuilder {
             clock: self.clock,
             flight_timeout: self.flight_timeout,
             inline_limit: max_entry_len.saturating_sub(HEAD_ROOM).min(INLINE_LIMIT),
-            cache_status: self.cache_status,
-            on_cache_error: self.on_cache_error,
+            cache_status: options.cache_status,
+            on_cache_error: options.on_cache_error,
             backoff: Backoff::default(),
-            hosts: Hosts::new(self.max_per_host),
+            hosts: Hosts::new(options.max_per_host),
+            finish: options.finish_dropped.map(|limit| Arc::new(Finish::new(limit))),
         });
-        let purge = self.purge_every.map(Purge::new);
-        let handle = Handle { engine, tasks: Tasks::new(self.max_refreshes), purge };
+        let purge = options.purge_every.map(Purge::new);
+        let handle = Handle { engine, tasks: Tasks::new(options.max_refreshes), purge };
         handle.begin();
         Ok(CacheLayer { handle: Arc::new(handle) })
     }

@@ -48,6 +48,8 @@ mod answer;
 
 mod flight;
 
+mod finish;
+
 mod stream;
 
 mod wakers;
@@ -94,9 +96,12 @@ use http_body::Body;
 
 use self::backoff::Backoff;
 pub use self::body::CacheBody;
+#[cfg(feature = "client")]
+pub(crate) use self::builder::LayerOptions;
 pub use self::builder::{CacheLayerBuilder, OnCacheError};
 pub use self::control::Disabled;
 pub use self::explain::Explanation;
+use self::finish::Finish;
 use self::flight::Flights;
 use self::hosts::Hosts;
 use self::purge::Purge;
@@ -187,6 +192,9 @@ impl CacheLayer {
     /// not close the cache.
     pub async fn close(&self) {
         self.handle.tasks.end().await;
+        if let Some(finish) = &self.handle.engine.finish {
+            finish.end().await;
+        }
         if let Some(purge) = &self.handle.purge {
             purge.end().await;
         }
@@ -254,6 +262,8 @@ struct Engine {
     on_cache_error: OnCacheError,
     backoff: Backoff,
     hosts: Hosts,
+    // Bodies refer to it weakly, so that what is read on ends with the engine.
+    finish: Option<Arc<Finish>>,
 }
 
 impl Engine {

@@ -17,7 +17,7 @@ mod reader;
 
 use std::collections::VecDeque;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -27,6 +27,7 @@ use self::deciding::Deciding;
 pub(super) use self::reader::Reader;
 use super::body::{Upstream, of_origin};
 use super::deposit::Deposit;
+use super::finish::Finish;
 use super::flight::Landing;
 use super::spool::Spool;
 use super::wakers::Wakers;
@@ -38,6 +39,8 @@ const WINDOW: u64 = 512 * 1024;
 /// A body on its way from the origin to its readers and the store.
 pub(super) struct Shared {
     core: Mutex<Core>,
+    /// Reads what little is missing when nobody else does any more.
+    finish: Option<Weak<Finish>>,
     wakers: Arc<Wakers>,
 }
 
@@ -78,6 +81,7 @@ impl Shared {
         announced: Option<u64>,
         inline_limit: u64,
         deposit: Option<Deposit>,
+        finish: Option<Weak<Finish>>,
     ) -> Arc<Self> {
         let keep = Keep::Whole { limit: inline_limit, deposit: deposit.map(Box::new), landing: None };
         let core = Core {
@@ -92,7 +96,7 @@ impl Shared {
             next_reader: 0,
             keep,
         };
-        Arc::new(Self { core: Mutex::new(core), wakers: Arc::default() })
+        Arc::new(Self { core: Mutex::new(core), finish, wakers: Arc::default() })
     }
 
     /// Holds `landing` until the body is stored or given up. Called before anyone reads.
@@ -114,10 +118,8 @@ impl Shared {
         if !reachable || matches!(core.outcome, Some(Err(_))) {
             return None;
         }
-        let id = core.next_reader;
-        core.next_reader = id.wrapping_add(1);
-        core.readers.push((id, 0));
-        Some(Reader { shared: self.clone(), id, offset: 0, part: None })
+        let id = core.add_reader(0);
+        Some(Reader { shared: self.clone(), id, offset: 0, part: None, is_last: false })
     }
 
     fn lock(&self) -> MutexGuard<'_, Core> {
@@ -157,6 +159,24 @@ impl After {
 }
 
 impl Core {
+    fn add_reader(&mut self, offset: u64) -> u64 {
+        let id = self.next_reader;
+        self.next_reader = id.wrapping_add(1);
+        self.readers.push((id, offset));
+        id
+    }
+
+    /// Whether it has not ended and would be stored; then also how much of it is missing, where that is known.
+    fn missing(&self) -> Option<Option<u64>> {
+        let is_stored = match &self.keep {
+            Keep::Whole { deposit, .. } => deposit.is_some(),
+            Keep::Spool(spool) => !spool.has_failed(),
+            Keep::Deciding(_) | Keep::Nothing => false,
+        };
+        let is_coming = self.outcome.is_none() && self.upstream.is_some() && is_stored;
+        is_coming.then(|| self.announced.map(|announced| announced.saturating_sub(self.end)))
+    }
+
     /// Asks the origin for the next bytes and files them. `Ready` means that something has changed.
     fn drive(&mut self, shared: &Arc<Shared>, cx: &mut Context<'_>) -> Poll<After> {
         if let Keep::Deciding(deciding) = &mut self.keep {

@@ -18,7 +18,7 @@ use crate::cache::{Cache, MemoryCache};
 use crate::clock::{Clock, system_clock};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{Matching, Partition};
-use crate::layer::{CacheLayer, OnCacheError};
+use crate::layer::{CacheLayer, LayerOptions, OnCacheError};
 use crate::policy::Settings;
 use crate::transport::{Given, Observer, Outbound, Transport, TransportBuilder};
 
@@ -29,11 +29,7 @@ pub struct SessionBuilder {
     closes_cache: bool,
     pub(super) settings: Settings,
     clock: Arc<dyn Clock>,
-    cache_status: Option<String>,
-    on_cache_error: OnCacheError,
-    max_refreshes: usize,
-    max_per_host: Option<usize>,
-    purge_every: Option<Duration>,
+    layer: LayerOptions,
     timeout: Option<Duration>,
     pub(super) transport: TransportBuilder,
     pub(super) service: Option<Box<dyn Given>>,
@@ -55,11 +51,7 @@ impl SessionBuilder {
             closes_cache: true,
             settings: Settings::default(),
             clock: system_clock(),
-            cache_status: None,
-            on_cache_error: OnCacheError::default(),
-            max_refreshes: CacheLayer::DEFAULT_MAX_REFRESHES,
-            max_per_host: None,
-            purge_every: None,
+            layer: LayerOptions::default(),
             timeout: Some(Duration::from_secs(300)),
             transport: Transport::builder(),
             service: None,
@@ -90,28 +82,28 @@ impl SessionBuilder {
 
     /// Adds a `Cache-Status` line (RFC 9211) with this cache name to each response. Off by default.
     pub fn cache_status(mut self, cache_name: impl Into<String>) -> Self {
-        self.cache_status = Some(cache_name.into());
+        self.layer.cache_status = Some(cache_name.into());
         self
     }
 
     /// Sets what becomes of a request when the store fails it. Default: [`OnCacheError::Ignore`], which answers as if
     /// there were no cache.
     pub fn on_cache_error(mut self, on_cache_error: OnCacheError) -> Self {
-        self.on_cache_error = on_cache_error;
+        self.layer.on_cache_error = on_cache_error;
         self
     }
 
     /// Sets how many refreshes run in the background at once; see
     /// [`CacheLayerBuilder::max_refreshes`](crate::layer::CacheLayerBuilder::max_refreshes). Default: 32.
     pub fn max_refreshes(mut self, max_refreshes: usize) -> Self {
-        self.max_refreshes = max_refreshes;
+        self.layer.max_refreshes = max_refreshes;
         self
     }
 
     /// Sets how many requests may be with one host at once, so that a cold cache does not overrun it; see
     /// [`CacheLayerBuilder::max_per_host`](crate::layer::CacheLayerBuilder::max_per_host). Default: no limit.
     pub fn max_per_host(mut self, max_per_host: impl Into<Option<usize>>) -> Self {
-        self.max_per_host = max_per_host.into();
+        self.layer.max_per_host = max_per_host.into();
         self
     }
 
@@ -119,7 +111,15 @@ impl SessionBuilder {
     /// [`CacheLayerBuilder::purge_every`](crate::layer::CacheLayerBuilder::purge_every). Ends when the session is closed
     /// or its last handle dropped. Default: no.
     pub fn purge_every(mut self, interval: impl Into<Option<Duration>>) -> Self {
-        self.purge_every = interval.into();
+        self.layer.purge_every = interval.into();
+        self
+    }
+
+    /// Reads a body that is being stored to its end, in the background, where its caller drops it and at most so many
+    /// bytes of it are missing; see [`CacheLayerBuilder::finish_dropped`](crate::layer::CacheLayerBuilder::finish_dropped).
+    /// Default: none, so that what was dropped half-way is not stored.
+    pub fn finish_dropped(mut self, limit: impl Into<Option<u64>>) -> Self {
+        self.layer.finish_dropped = limit.into();
         self
     }
 
@@ -291,17 +291,8 @@ impl SessionBuilder {
         settings.matching = settings.matching.more_secret_headers(&self.defaults.secret);
         let observer =
             self.jar.clone().map(|jar| -> Observer { Arc::new(move |uri, headers| jar.learn(uri, headers)) });
-        let mut layer = CacheLayer::builder_shared(cache)
-            .settings(settings)
-            .clock(self.clock)
-            .on_cache_error(self.on_cache_error)
-            .max_refreshes(self.max_refreshes)
-            .max_per_host(self.max_per_host)
-            .purge_every(self.purge_every);
-        if let Some(name) = self.cache_status {
-            layer = layer.cache_status(name);
-        }
-        let layer = layer.build()?;
+        let layer =
+            CacheLayer::builder_shared(cache).settings(settings).clock(self.clock).options(self.layer).build()?;
         let outbound = match (self.service, self.transport.touched()) {
             (None, _) => Outbound::own(self.transport.build()?, observer),
             (Some(service), None) => Outbound::given(service, observer),

@@ -113,7 +113,7 @@ pub(super) async fn s15_a_flipped_bit_in_any_byte_is_noticed(harness: &dyn Harne
     Ok(Verdict::Kept)
 }
 
-/// S15: damaged bytes are removed once they were met, those of a newer version are left to it.
+/// S15 and case 143: damaged bytes are removed once they were met, those of a newer version are left to it.
 pub(super) async fn s15_damaged_bytes_are_removed_and_newer_ones_kept(harness: &dyn Harness) -> Outcome {
     const SPACE: &str = "s15-removal";
     let storage = harness.open(SPACE).await;

@@ -8,6 +8,7 @@ use http_body::{Body, Frame, SizeHint};
 
 use super::{After, Core, Keep, Shared};
 use crate::error::{Error, ErrorKind};
+use crate::layer::finish::Finish;
 use crate::layer::spool::PartRead;
 
 /// One caller's view of a shared body: all of it, from the first byte.
@@ -17,6 +18,8 @@ pub(in crate::layer) struct Reader {
     pub(super) offset: u64,
     // A part that is being read from the store, because memory does not hold it any more.
     pub(super) part: Option<PartRead>,
+    /// Whether it reads only so that the body is stored, after all others have gone.
+    pub(super) is_last: bool,
 }
 
 impl Reader {
@@ -127,20 +130,35 @@ impl std::fmt::Debug for Reader {
     }
 }
 
+impl Reader {
+    /// Somebody who reads in the place of the last reader, where so little is missing that this is wanted.
+    fn successor(&self, core: &mut Core) -> Option<(Arc<Finish>, Self)> {
+        let finish = self.shared.finish.as_ref().filter(|_| !self.is_last)?.upgrade()?;
+        let is_wanted = core.readers.is_empty() && core.missing().is_some_and(|missing| finish.wants(missing));
+        is_wanted.then(|| {
+            let offset = core.end;
+            let id = core.add_reader(offset);
+            (finish, Self { shared: Arc::clone(&self.shared), id, offset, part: None, is_last: true })
+        })
+    }
+}
+
 impl Drop for Reader {
     fn drop(&mut self) {
-        let given_up = {
+        let (given_up, successor) = {
             let mut core = self.shared.lock();
             let id = self.id;
             core.readers.retain(|reader| reader.0 != id);
-            if core.readers.is_empty() && core.outcome.is_none() {
+            let successor = self.successor(&mut core);
+            let given_up = if core.readers.is_empty() && core.outcome.is_none() {
                 core.outcome = Some(Err(Error::new(ErrorKind::Body, "nobody reads it any more")));
                 core.window.clear();
                 Some((core.upstream.take(), std::mem::replace(&mut core.keep, Keep::Nothing)))
             } else {
                 core.trim();
                 None
-            }
+            };
+            (given_up, successor)
         };
         if let Some((_, Keep::Deciding(Some(deciding)))) = given_up {
             deciding.finish();
@@ -148,6 +166,9 @@ impl Drop for Reader {
             drop(given_up);
         }
         self.shared.wakers.forget(self.id);
+        if let Some((finish, rest)) = successor {
+            finish.read(rest);
+        }
         // Whoever is left may have to poll the origin now.
         self.shared.wakers.wake_all();
     }

@@ -15,6 +15,7 @@ mod encodings;
 mod explain;
 mod explained;
 mod filters;
+mod finishing;
 mod freshness;
 mod head;
 mod herds;
