@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use aws_sdk_dynamodb::types::AttributeValue;
 use futures_core::stream::BoxStream;
 use hyper_client_cache_core::Result;
-use hyper_client_cache_core::cache::{Cache, GuardedCache, Record, Stored, codec, parts};
+use hyper_client_cache_core::cache::{Cache, Expected, GuardedCache, Record, Stored, codec, parts};
 use hyper_client_cache_core::storage::{CacheKey, Guard, Storage, StorageStats};
 
 use crate::batch::{Change, Place};
@@ -150,6 +150,7 @@ struct Storages {
     responses: DynamoDbStorage,
     redirects: DynamoDbStorage,
     bodies: DynamoDbStorage,
+    expected: Expected,
 }
 
 #[async_trait]
@@ -166,7 +167,8 @@ impl Cache for Storages {
         Some(&self.bodies)
     }
 
-    /// One round trip: response and redirect of a key lie side by side.
+    /// One round trip: a response alone where one is expected, else response and redirect, which lie side by side. Two where
+    /// an expected one is gone.
     async fn get(&self, key: &CacheKey) -> Result<Option<Stored>> {
         self.look_up(key).await
     }
@@ -210,6 +212,7 @@ impl Storages {
             responses: storage(Kind::Response),
             redirects: storage(Kind::Redirect),
             bodies: storage(Kind::Part),
+            expected: Expected::default(),
         }
     }
 
@@ -222,6 +225,20 @@ impl Storages {
     }
 
     async fn look_up(&self, key: &CacheKey) -> Result<Option<Stored>> {
+        // Of response and redirect the service sends one as fast as it can, and both only by a query, which costs it half
+        // as much again.
+        if self.expected.is(key) {
+            if let Some(stored) = self.responses.read(key).await?.and_then(codec::decode) {
+                return Ok(Some(stored));
+            }
+            self.expected.set(key, false);
+            return Ok(self.redirects.read(key).await?.and_then(codec::decode));
+        }
+        self.query(key).await
+    }
+
+    /// The response of a key, or its redirect, in one round trip.
+    async fn query(&self, key: &CacheKey) -> Result<Option<Stored>> {
         let table = &self.table;
         let request = table
             .client
@@ -237,6 +254,7 @@ impl Storages {
             match table.attributes.place(&item) {
                 Some((Kind::Response, _)) => {
                     if let Some(stored) = self.responses.live(key, item).await.and_then(codec::decode) {
+                        self.expected.set(key, true);
                         return Ok(Some(stored));
                     }
                 }
@@ -268,6 +286,7 @@ impl Storages {
                 self.table.delete_if(other, key, Expression::present(&self.table.attributes)).await?;
             }
         }
+        self.expected.set(key, !is_redirect);
         gone.extend(replaced.map(|old| old.record.clone()));
         gone.retain(|old| old.parts_id() != own.as_deref());
         let parts: Vec<Change> = gone.iter().flat_map(|old| deletions_of_parts(old)).collect();
@@ -285,6 +304,9 @@ impl Storages {
         let attributes = [table.attributes.head.as_str(), table.attributes.retain_until.as_str()];
         // Consistent: what was just written must go, too.
         let found = table.read_batch(places, &attributes, true).await?;
+        for key in keys {
+            self.expected.set(key, false);
+        }
         let now = table.now();
         let live: HashSet<CacheKey> =
             found.iter().filter(|(_, item)| !table.attributes.is_dead(item, now)).map(|((_, key), _)| *key).collect();

@@ -39,17 +39,20 @@ impl DynamoDbStorage {
 
     async fn item(&self, key: &CacheKey, attributes: &[&str]) -> error::Result<Option<Item>> {
         let table = &self.table;
-        let mut request = table
-            .client
-            .get_item()
-            .table_name(&table.name)
-            .set_key(Some(table.attributes.primary(self.kind, key)))
-            .consistent_read(table.consistent_read);
-        if !attributes.is_empty() {
+        let request = || {
+            let request = table
+                .client
+                .get_item()
+                .table_name(&table.name)
+                .set_key(Some(table.attributes.primary(self.kind, key)))
+                .consistent_read(table.consistent_read);
+            if attributes.is_empty() {
+                return request.send();
+            }
             let (text, names) = table.projection(attributes);
-            request = request.projection_expression(text).set_expression_attribute_names(Some(names));
-        }
-        Ok(table.call("GetItem", || request.clone().send()).await?.item)
+            request.projection_expression(text).set_expression_attribute_names(Some(names)).send()
+        };
+        Ok(table.call("GetItem", request).await?.item)
     }
 
     /// The live entry of an item, whole.

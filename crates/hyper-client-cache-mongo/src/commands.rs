@@ -16,7 +16,6 @@ use tokio::sync::{Mutex, OwnedMutexGuard, OwnedRwLockReadGuard, OwnedRwLockWrite
 
 use crate::document;
 use crate::error::MongoError;
-use crate::expected::hash;
 
 /// How many keys may be changed at once, roughly.
 const STRIPES: usize = 256;
@@ -62,7 +61,7 @@ impl Order {
     /// Waits for what changes `key`.
     pub(crate) async fn one(&self, key: &CacheKey) -> Turn {
         let any = self.any.clone().read_owned().await;
-        let stripe = self.stripes.get(hash(key) % STRIPES).cloned().unwrap_or_default();
+        let stripe = self.stripes.get(stripe(key)).cloned().unwrap_or_default();
         Turn::One(any, stripe.lock_owned().await)
     }
 
@@ -76,6 +75,11 @@ impl Default for Order {
     fn default() -> Self {
         Self { any: Arc::default(), stripes: (0..STRIPES).map(|_| Arc::default()).collect() }
     }
+}
+
+/// Keys are digests or numbered: any sum that mixes all places is even enough.
+fn stripe(key: &CacheKey) -> usize {
+    key.as_bytes().iter().fold(0_usize, |hash, byte| hash.wrapping_mul(31).wrapping_add(usize::from(*byte))) % STRIPES
 }
 
 /// Runs a change to its end, as [`to_the_end`] does, and keeps its turn until then.

@@ -3,8 +3,8 @@
 //! # Reading order
 //!
 //! `config` (what can be set, and connecting), `cache` (the three storages of a session), `storage` (one collection as
-//! a storage; `listing` for its listings), `expected` (which of two collections a look-up asks), `document` (an entry as
-//! a document), `schema` (the index), `commands` (running the driver's operations to their end), `error`.
+//! a storage; `listing` for its listings, `expiry` for its dead), `document` (an entry as a document), `schema` (the
+//! index), `commands` (running the driver's operations to their end), `error`.
 
 // In tests an overflow panics, which is how a test fails.
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects))]
@@ -17,7 +17,7 @@ mod storage;
 
 mod listing;
 
-mod expected;
+mod expiry;
 
 mod document;
 

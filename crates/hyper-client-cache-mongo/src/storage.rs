@@ -11,6 +11,7 @@ use bytes::Bytes;
 use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt};
 use hyper_client_cache_core::Result;
+use hyper_client_cache_core::cache::Expected;
 use hyper_client_cache_core::clock::Clock;
 use hyper_client_cache_core::storage::{CacheKey, Entry, NativeExpiry, Storage, StorageInfo, StorageStats};
 use mongodb::bson::{Document, RawDocumentBuf, doc};
@@ -20,8 +21,7 @@ use crate::commands::{Order, in_turn, is_duplicate_key, to_the_end, update_many}
 use crate::config::MongoConfig;
 use crate::document::{self, BLOCK, Found, KEY, LEN, RETAIN_UNTIL, SUM, alive, dead, is_any_of, is_key};
 use crate::error::MongoError;
-use crate::expected::Expected;
-use crate::schema::{INDEX, Schema};
+use crate::schema::Schema;
 
 /// How many keys or heads a listing reads at once.
 const PAGE: i64 = 500;
@@ -30,7 +30,7 @@ const PAGE: i64 = 500;
 const PAGE_OF_ENTRIES: i64 = 8;
 
 /// How many keys one command names.
-const KEYS_AT_ONCE: usize = 1_000;
+pub(crate) const KEYS_AT_ONCE: usize = 1_000;
 
 /// How often a write is tried whose upsert lost a race for a new key.
 const TRIES: u32 = 5;
@@ -257,32 +257,7 @@ impl Storage for MongoStorage {
     async fn delete_expired(&self, now: SystemTime) -> Result<u64> {
         self.check_open()?;
         self.ensure_index().await?;
-        let mut deleted: u64 = 0;
-        loop {
-            // By the index and a batch at a time: each command is short, whatever died at once.
-            let collection = self.collection.clone();
-            let batch = async move {
-                let limit = i64::try_from(KEYS_AT_ONCE).unwrap_or(i64::MAX);
-                let find = collection.find(dead(now)).projection(doc! { KEY: 1 }).limit(limit);
-                let find = find.hint(mongodb::options::Hint::Name(INDEX.to_owned()));
-                let found: Vec<RawDocumentBuf> = find.await?.try_collect().await?;
-                let names: Vec<_> =
-                    found.iter().filter_map(|document| Some(document.get_str(KEY).ok()?.to_owned())).collect();
-                if names.is_empty() {
-                    return Ok((0, true));
-                }
-                let is_last = names.len() < KEYS_AT_ONCE;
-                // What was written again since is alive, and stays.
-                let mut filter = dead(now);
-                filter.insert(KEY, doc! { "$in": names });
-                Ok((collection.delete_many(filter).await?.deleted_count, is_last))
-            };
-            let (count, is_last) = to_the_end(batch).await?;
-            deleted = deleted.saturating_add(count);
-            if is_last {
-                return Ok(deleted);
-            }
-        }
+        Ok(self.remove_expired(now).await?)
     }
 
     async fn contains(&self, key: &CacheKey) -> Result<bool> {

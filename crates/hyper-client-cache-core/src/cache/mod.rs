@@ -4,9 +4,11 @@
 //! [`Cache`] is the trait that a backend implements; [`StorageCache`] makes one out of any storages, [`MemoryCache`] is
 //! the one that comes with core.
 //! [`record`] is what an entry's head says, [`codec`] how it is written, [`parts`] how a large body is split,
-//! [`ledger`] what this process knows beyond its store (writes on their way, invalidations).
+//! [`ledger`] what this process knows beyond its store (writes on their way, invalidations); [`Expected`] is for look-ups
+//! that need not ask for everything.
 
 pub mod codec;
+mod expected;
 mod ext;
 mod guarded;
 pub mod ledger;
@@ -26,6 +28,7 @@ use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, stream};
 
 pub(crate) use self::ext::Contents;
+pub use self::expected::Expected;
 pub use self::ext::{CacheExt, CachedResponse, Copied, Filter, SortBy};
 pub use self::guarded::GuardedCache;
 pub use self::memory::{MemoryCache, MemoryCacheBuilder};

@@ -19,6 +19,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::Shared;
 use super::attempt::{Attempt, Side};
 use super::breaker::Admission;
+use super::look::{Look, UnderWay};
 use super::order::{Changes, Order, Turn};
 use super::room::Full;
 use super::stats::{Counters, GuardStats};
@@ -109,27 +110,22 @@ impl Gate {
         let permit =
             desk.guard.room.enter(call, until, &desk.guard.settings).await.map_err(|full| desk.no(call, full))?;
         let turn = if desk.guard.settings.detach { self.order.enter(call.changes) } else { None };
-        let mut work = Box::pin(sound(turn, work));
+        let work = Box::pin(sound(turn, work));
         attempt.began = Some(Instant::now());
         if !desk.guard.settings.detach {
             return attempt.judge(within(until, work).await);
         }
+        let mut under_way = UnderWay { attempt, permit, until, work };
+        if call.class == Class::Look {
+            return Look { runtime, under_way: Some(under_way) }.answer().await;
+        }
         // What is done at once (a tier in memory, a closed storage) needs no task.
-        if let Poll::Ready(result) = work.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            return attempt.judge(Some(result));
+        if let Poll::Ready(result) = under_way.work.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            return under_way.attempt.judge(Some(result));
         }
         let (answer, answered) = oneshot::channel();
-        runtime.spawn(async move {
-            let desk = attempt.desk.clone();
-            let result = within(until, work.as_mut()).await;
-            let in_time = result.is_some();
-            // Whoever asked may be gone; that the store was slow is counted all the same.
-            let _ = answer.send(attempt.judge(result));
-            if !in_time {
-                let _permit = desk.guard.room.stray(permit);
-                desk.run_on(work).await;
-            }
-        });
+        // Whoever asked may be gone; that the store was slow is counted all the same.
+        runtime.spawn(under_way.finish(|result| drop(answer.send(result))));
         // The sender is lost only with the runtime.
         answered.await.unwrap_or_else(|_| Err(unavailable("the runtime is shutting down")))
     }

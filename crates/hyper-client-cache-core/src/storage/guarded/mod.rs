@@ -34,14 +34,15 @@
 //!
 //! Each fault moves one figure of [`GuardStats`]. `docs/guarding.md` has the defaults in a table.
 //!
-//! In reading order: `storage` (what forwards), `stream` (listings), `gate` (the way of one call), `attempt` (how it
-//! ended), `breaker`, `room`, `order`, `stats`.
+//! In reading order: `storage` (what forwards), `stream` (listings), `gate` (the way of one call), `look` (with or without a
+//! task of its own), `attempt` (how it ended), `breaker`, `room`, `order`, `stats`.
 
 mod storage;
 
 mod stream;
 
 mod gate;
+mod look;
 
 mod attempt;
 

@@ -31,6 +31,33 @@ async fn a_call_goes_on_to_its_end_without_its_caller() {
     assert_eq!(storage.size().await.unwrap(), 2);
 }
 
+/// Cases 175 and 210: a look-up has no task while its caller waits for it, and one when it does not any more.
+#[tokio::test(start_paused = true)]
+async fn a_look_up_goes_on_to_its_end_without_its_caller() {
+    let (guard, storage, faults) = guarded(Guard::builder().failures(u32::MAX));
+    let metrics = tokio::runtime::Handle::current().metrics();
+    faults.hang_on(Op::Read);
+    let read = async || storage.read(&key("a")).await;
+    // Its caller goes away.
+    let mut dropped = Box::pin(read());
+    tokio::select! {
+        biased;
+        _ = &mut dropped => panic!("it hangs"),
+        () = std::future::ready(()) => {}
+    }
+    assert_eq!((faults.hanging(), metrics.num_alive_tasks()), (1, 0));
+    drop(dropped);
+    assert_eq!((faults.hanging(), metrics.num_alive_tasks()), (1, 1));
+    // Its caller stops waiting.
+    assert_eq!(read().await.unwrap_err().kind(), ErrorKind::Unavailable);
+    sleep(MS).await;
+    assert_eq!((faults.hanging(), metrics.num_alive_tasks()), (2, 2));
+    assert_eq!(guard.stats().timed_out, 2, "that the store was slow is counted, whoever has gone");
+    faults.release();
+    sleep(MS).await;
+    assert_eq!((faults.hanging(), metrics.num_alive_tasks()), (0, 0));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_driver_that_may_be_dropped_is() {
     let (_, storage, faults) = guarded(Guard::builder().detach(false));
