@@ -27,8 +27,8 @@ use bytes::Bytes;
 use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, stream};
 
-pub(crate) use self::ext::Contents;
 pub use self::expected::Expected;
+pub(crate) use self::ext::Contents;
 pub use self::ext::{CacheExt, CachedResponse, Copied, Filter, SortBy};
 pub use self::guarded::GuardedCache;
 pub use self::memory::{MemoryCache, MemoryCacheBuilder};

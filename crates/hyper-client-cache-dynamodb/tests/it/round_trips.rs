@@ -16,18 +16,51 @@ fn calls(expected: &[(&str, u64)]) -> Vec<(String, u64)> {
     expected.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect()
 }
 
-/// A hit is one round trip, whether of a response or of a redirect, and so is a miss.
+/// A hit is one round trip, whether of a response or of a redirect, and so is a miss: the cheapest call there is for a
+/// response that this process has met, one that answers both for all else.
 #[tokio::test]
 async fn a_look_up_is_one_round_trip() {
     let tables = Tables::new();
-    let cache = cache(&tables).await;
-    cache.put(&key(1), response(&tables.clock, key(1)), None).await.unwrap();
-    cache.put(&key(2), redirect(&tables.clock, key(2)), None).await.unwrap();
-    tables.calls.take();
-    for (number, found) in [(1, true), (2, true), (3, false)] {
-        assert_eq!(cache.get(&key(number)).await.unwrap().is_some(), found, "{number}");
-        assert_eq!(tables.calls.take(), calls(&[("Query", 1)]), "{number}");
+    let writer = cache(&tables).await;
+    writer.put(&key(1), response(&tables.clock, key(1)), None).await.unwrap();
+    writer.put(&key(2), redirect(&tables.clock, key(2)), None).await.unwrap();
+    let stranger = cache(&tables).await;
+    let (get, query) = (("GetItem", 1), ("Query", 1));
+    for (who, cache, response) in
+        [("the writer", &writer, get), ("a stranger", &stranger, query), ("again", &stranger, get)]
+    {
+        for (number, found, call) in [(1, true, response), (2, true, query), (3, false, query)] {
+            assert_eq!(cache.get(&key(number)).await.unwrap().is_some(), found, "{who}, {number}");
+            assert_eq!(tables.calls.take(), calls(&[call]), "{who}, {number}");
+        }
     }
+}
+
+/// What another process did to a key that a response was expected under costs one round trip more, once, and no answer.
+#[tokio::test]
+async fn an_expectation_that_is_wrong_costs_a_round_trip_and_no_answer() {
+    let tables = Tables::new();
+    let (other, cache) = (cache(&tables).await, cache(&tables).await);
+    let stored = response(&tables.clock, key(1));
+    cache.put(&key(1), stored.clone(), None).await.unwrap();
+    other.put(&key(1), redirect(&tables.clock, key(1)), Some(&stored)).await.unwrap();
+    tables.calls.take();
+    for expected in [[("GetItem", 2)], [("Query", 1)]] {
+        assert!(cache.get(&key(1)).await.unwrap().unwrap().record.is_redirect());
+        assert_eq!(tables.calls.take(), calls(&expected));
+    }
+    // A response in its place is found by the query, and is expected from then on.
+    other.put(&key(1), stored, None).await.unwrap();
+    tables.calls.take();
+    for expected in [[("Query", 1)], [("GetItem", 1)]] {
+        assert!(!cache.get(&key(1)).await.unwrap().unwrap().record.is_redirect());
+        assert_eq!(tables.calls.take(), calls(&expected));
+    }
+    // Its own deletion, and its own redirect, are known.
+    assert!(cache.delete(&key(1)).await.unwrap());
+    tables.calls.take();
+    assert!(cache.get(&key(1)).await.unwrap().is_none());
+    assert_eq!(tables.calls.take(), calls(&[("Query", 1)]));
 }
 
 /// A store is one round trip, a renewal and a deletion too; a redirect in place of a response is one batch.
@@ -117,7 +150,7 @@ async fn more_than_a_page_is_listed_counted_and_cleared() {
 #[tokio::test]
 async fn the_units_charged_are_those_of_the_readme() {
     let tables = Tables::new();
-    let cache = cache(&tables).await;
+    let (stranger, cache) = (cache(&tables).await, cache(&tables).await);
     let stored = response(&tables.clock, key(1));
     let mut mortal = response(&tables.clock, key(2));
     mortal.retain_until = Some(tables.clock.after(std::time::Duration::from_secs(60)));
@@ -129,6 +162,8 @@ async fn the_units_charged_are_those_of_the_readme() {
     assert_eq!(tables.calls.take_units(), 2.0, "a store with a deadline: the table and the index");
     cache.get(&key(1)).await.unwrap();
     assert_eq!(tables.calls.take_units(), 0.5, "a hit");
+    stranger.get(&key(1)).await.unwrap();
+    assert_eq!(tables.calls.take_units(), 0.5, "a hit of a response that was not met yet");
     cache.get(&key(3)).await.unwrap();
     // The local server charges nothing for it, the real one 0.5.
     assert!(tables.calls.take_units() <= 0.5, "a miss");

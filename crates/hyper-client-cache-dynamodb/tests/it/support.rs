@@ -16,6 +16,7 @@ use hyper_client_cache_dynamodb::aws_sdk_dynamodb::config::{
     BehaviorVersion, Builder, ConfigBag, Credentials, Intercept, Region, RuntimeComponents,
 };
 use hyper_client_cache_dynamodb::aws_sdk_dynamodb::error::BoxError;
+use hyper_client_cache_dynamodb::aws_sdk_dynamodb::operation::get_item::{GetItemInput, GetItemOutput};
 use hyper_client_cache_dynamodb::aws_sdk_dynamodb::operation::put_item::{PutItemInput, PutItemOutput};
 use hyper_client_cache_dynamodb::aws_sdk_dynamodb::operation::query::{QueryInput, QueryOutput};
 use hyper_client_cache_dynamodb::aws_sdk_dynamodb::operation::scan::ScanOutput;
@@ -207,7 +208,7 @@ impl Intercept for Calls {
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        ask_for_units!(context.input_mut(), PutItemInput, UpdateItemInput, QueryInput);
+        ask_for_units!(context.input_mut(), GetItemInput, PutItemInput, UpdateItemInput, QueryInput);
         Ok(())
     }
 
@@ -243,7 +244,7 @@ impl Intercept for Calls {
         let Ok(output) = context.output_or_error() else { return Ok(()) };
         let query = output.downcast_ref::<QueryOutput>().map(|output| output.scanned_count);
         let scanned = query.or_else(|| output.downcast_ref::<ScanOutput>().map(|output| output.scanned_count));
-        let units = units_of!(output, PutItemOutput, UpdateItemOutput, QueryOutput);
+        let units = units_of!(output, GetItemOutput, PutItemOutput, UpdateItemOutput, QueryOutput);
         let mut counts = self.0.lock().unwrap();
         counts.scanned += u64::try_from(scanned.unwrap_or_default()).unwrap();
         counts.units += units.into_iter().flatten().sum::<f64>();

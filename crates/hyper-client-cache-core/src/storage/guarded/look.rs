@@ -93,8 +93,5 @@ where
 /// What comes of `work`; `None` where the runtime has gone in which it was begun, for Tokio's timers panic then.
 async fn unless_shutting_down<F: Future>(work: F) -> Option<F::Output> {
     let mut work = pin!(work);
-    poll_fn(|cx| {
-        catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx).map(Some))).unwrap_or(Poll::Ready(None))
-    })
-    .await
+    poll_fn(|cx| catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx).map(Some))).unwrap_or(Poll::Ready(None))).await
 }
