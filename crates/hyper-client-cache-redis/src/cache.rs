@@ -13,6 +13,7 @@ use hyper_client_cache_core::storage::{CacheKey, Guard, Storage, StorageStats};
 
 use crate::config::RedisConfig;
 use crate::error;
+use crate::gather::Gather;
 use crate::keyspace::{Keyspace, Kind};
 use crate::link::Link;
 use crate::storage::{RedisStorage, Shared};
@@ -160,6 +161,7 @@ impl Cache for RedisCache {
 #[derive(Debug)]
 struct Keys {
     shared: Arc<Shared>,
+    look_ups: Arc<Gather>,
     responses: RedisStorage,
     redirects: RedisStorage,
     bodies: RedisStorage,
@@ -171,17 +173,20 @@ impl Keys {
         let storage = |kind| -> error::Result<_> {
             Ok(RedisStorage::new(Arc::clone(&shared), Keyspace::new(config.name(), kind)?))
         };
+        let (responses, redirects) = (storage(Kind::Responses)?, storage(Kind::Redirects)?);
+        let spaces = [&responses, &redirects].map(|storage| Arc::clone(&storage.space));
         Ok(Self {
-            responses: storage(Kind::Responses)?,
-            redirects: storage(Kind::Redirects)?,
+            look_ups: Arc::new(Gather::new(Arc::clone(&shared.link), spaces)),
+            responses,
+            redirects,
             bodies: storage(Kind::Bodies)?,
             shared,
         })
     }
 
     async fn read_both(&self, key: &CacheKey) -> Result<[Option<Stored>; 2]> {
-        let Self { shared, responses, redirects, .. } = self;
-        let [response, redirect] = shared.link.get_both([responses.key(key), redirects.key(key)]).await?;
+        let Self { responses, redirects, .. } = self;
+        let [response, redirect] = self.look_ups.read(key).await?;
         Ok([
             responses.entry(key, response).await.and_then(codec::decode),
             redirects.entry(key, redirect).await.and_then(codec::decode),

@@ -12,6 +12,7 @@
 
 use std::fmt::Write as _;
 
+use bytes::BytesMut;
 use hyper_client_cache_core::storage::CacheKey;
 
 use crate::error::{RedisError, Result};
@@ -67,14 +68,28 @@ impl Keyspace {
 
     /// The key on the server.
     pub(crate) fn key(&self, key: &CacheKey) -> String {
-        let (owner, rest) = self.split(key.as_str());
-        let mut text = String::with_capacity(self.prefix.len().saturating_add(key.as_str().len()).saturating_add(2));
-        text.push_str(&self.prefix);
-        text.push('{');
-        text.push_str(owner);
-        text.push('}');
-        text.push_str(rest);
+        let mut text = String::with_capacity(self.key_len(key));
+        for part in self.parts(key) {
+            text.push_str(part);
+        }
         text
+    }
+
+    /// Writes the key on the server to the end of `text`.
+    pub(crate) fn write_key(&self, key: &CacheKey, text: &mut BytesMut) {
+        for part in self.parts(key) {
+            text.extend_from_slice(part.as_bytes());
+        }
+    }
+
+    /// How long the key on the server is, in bytes.
+    pub(crate) fn key_len(&self, key: &CacheKey) -> usize {
+        self.parts(key).iter().fold(0, |len, part| len.saturating_add(part.len()))
+    }
+
+    fn parts<'a>(&'a self, key: &'a CacheKey) -> [&'a str; 5] {
+        let (owner, rest) = self.split(key.as_str());
+        [&self.prefix, "{", owner, "}", rest]
     }
 
     /// The key of an entry; `None` where `text` is none that [`key`](Self::key) makes.

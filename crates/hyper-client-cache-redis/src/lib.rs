@@ -11,6 +11,7 @@ mod cache;
 mod config;
 
 mod bulk;
+mod gather;
 mod listing;
 mod storage;
 

@@ -30,7 +30,10 @@ use crate::silence::{Silence, Waiting};
 const RETRY_AFTER: Duration = Duration::from_millis(250);
 
 /// The most calls that wait to be sent. The driver would hold any number, also for callers who have gone.
-const MAX_QUEUED: usize = 4096;
+pub(crate) const MAX_QUEUED: usize = 4096;
+
+/// The least that a command is given: none at all means any time to the driver.
+const LEAST_TIMEOUT: Duration = Duration::from_millis(1);
 
 /// The most keys that one `UNLINK` removes.
 const UNLINKED: usize = 256;
@@ -45,6 +48,7 @@ pub(crate) struct Link {
     calls: RwLock<WithOptions<Client>>,
     /// Whether the client is ours to connect and to close.
     owned: bool,
+    clustered: bool,
     closed: AtomicBool,
     state: Arc<watch::Sender<State>>,
     silence: Silence,
@@ -79,6 +83,7 @@ impl Link {
     pub(crate) fn new(client: Client, owned: bool, command_timeout: Duration) -> Self {
         let options = Options { timeout: Some(command_timeout), fail_fast: true, ..Options::default() };
         Self {
+            clustered: client.is_clustered(),
             calls: RwLock::new(client.with_options(&options)),
             owned,
             closed: AtomicBool::new(false),
@@ -88,8 +93,21 @@ impl Link {
         }
     }
 
+    /// Whether keys lie on several servers, so that one command takes those of one slot.
+    pub(crate) const fn is_clustered(&self) -> bool {
+        self.clustered
+    }
+
     pub(crate) fn check_open(&self) -> Result<()> {
         if self.closed.load(Ordering::Acquire) { Err(RedisError::Closed) } else { Ok(()) }
+    }
+
+    /// Fails where there was a connection and is none at present, or where nobody is let in any more.
+    pub(crate) fn check_connected(&self) -> Result<()> {
+        self.check_open()?;
+        let is_connected = self.calls.read().unwrap_or_else(PoisonError::into_inner).is_connected();
+        let was_connected = || !self.owned || matches!(*self.state.borrow(), State::Made);
+        if !is_connected && was_connected() { Err(RedisError::NotConnected(None)) } else { Ok(()) }
     }
 
     /// The client, once it has connected for the first time; where it was connected and is no more, an error at once, and
@@ -163,6 +181,17 @@ impl Link {
         found.try_into().map_err(|_| RedisError::Unexpected("MGET"))
     }
 
+    /// The values under any number of keys, by one command, for which somebody has `waited` already.
+    pub(crate) async fn get_all(&self, keys: Vec<Bytes>, waited: Duration) -> Result<Vec<Option<Bytes>>> {
+        let count = keys.len();
+        let (calls, waiting) = self.ready().await?;
+        let allowed = calls.options().timeout.map(|timeout| timeout.saturating_sub(waited).max(LEAST_TIMEOUT));
+        let calls = Client::with_options(&calls, &Options { timeout: allowed, ..calls.options().clone() });
+        let found = calls.mget::<Vec<Option<Bytes>>, _>(keys).await;
+        let found = Self::heard(waiting, found)?;
+        if found.len() == count { Ok(found) } else { Err(RedisError::Unexpected("MGET")) }
+    }
+
     /// The first `len` bytes of the value under `key`; none where there is none.
     pub(crate) async fn beginning(&self, key: String, len: usize) -> Result<Bytes> {
         let (calls, waiting) = self.ready().await?;
@@ -185,7 +214,7 @@ impl Link {
 
     /// The commands that remove `keys`: one for [`UNLINKED`] of them; on a cluster, one for those of a slot.
     pub(crate) fn unlinks(&self, keys: Vec<String>) -> Vec<Command> {
-        let groups = if self.calls().is_clustered() {
+        let groups = if self.clustered {
             let mut slots = BTreeMap::<u16, Vec<String>>::new();
             for key in keys {
                 slots.entry(redis_keyslot(key.as_bytes())).or_default().push(key);
@@ -235,7 +264,7 @@ impl Link {
     pub(crate) async fn nodes(&self) -> Result<Vec<Option<Server>>> {
         let (calls, waiting) = self.ready().await?;
         waiting.never_mind();
-        if !calls.is_clustered() {
+        if !self.clustered {
             return Ok(vec![None]);
         }
         let state = calls.cached_cluster_state().ok_or(RedisError::NotConnected(None))?;

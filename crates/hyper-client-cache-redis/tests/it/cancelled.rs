@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use hyper_client_cache_core::cache::Cache;
-use hyper_client_cache_core::storage::{CacheKey, Entry, Storage};
+use hyper_client_cache_core::storage::{CacheKey, Entry};
 use hyper_client_cache_redis::RedisCache;
 
-use crate::support::{key, remove, standalone, unique, until};
+use crate::support::{is_own, key, remove, standalone, stored, unique, until};
 
 const KEYS: u64 = 64;
 const TASKS: u64 = 16;
@@ -33,6 +33,7 @@ async fn no_reply_is_anothers_whatever_is_dropped() {
     let cache = RedisCache::builder(&name).url(standalone()).unguarded().connect().await.unwrap();
     for number in 0..KEYS {
         cache.responses().write(&key(number), entry(number)).await.unwrap();
+        cache.put(&key(KEYS + number), stored(KEYS + number), None).await.unwrap();
     }
     let tasks: Vec<_> = (0..TASKS)
         .map(|_| {
@@ -41,7 +42,7 @@ async fn no_reply_is_anothers_whatever_is_dropped() {
                 let mut done = 0_u64;
                 for _ in 0..operations / TASKS {
                     let after = Duration::from_micros(fastrand::u64(0..1500));
-                    done += u64::from(tokio::time::timeout(after, one(cache.responses())).await.is_ok());
+                    done += u64::from(tokio::time::timeout(after, one(&cache)).await.is_ok());
                 }
                 done
             })
@@ -61,12 +62,18 @@ async fn no_reply_is_anothers_whatever_is_dropped() {
     remove(&standalone(), &name).await;
 }
 
-async fn one(storage: &dyn Storage) {
+async fn one(cache: &RedisCache) {
+    let storage = cache.responses();
     let number = fastrand::u64(0..KEYS);
     let name = key(number);
     // An error is no reply of anybody's.
     match fastrand::u8(0..10) {
-        0..5 => check(number, storage.read(&name).await.ok().flatten()),
+        0..2 => check(number, storage.read(&name).await.ok().flatten()),
+        2..5 => {
+            let number = KEYS + number;
+            let found = cache.get(&key(number)).await;
+            assert!(found.is_err() || is_own(number, &found), "the reply to another question: {found:?}");
+        }
         5 => {
             let others: Vec<u64> = (0..8).map(|_| fastrand::u64(0..KEYS)).collect();
             let names: Vec<CacheKey> = others.iter().map(|&number| key(number)).collect();

@@ -13,6 +13,7 @@ mod cancelled;
 mod contract;
 mod costs;
 mod failover;
+mod gathered;
 mod liar;
 mod lifecycle;
 mod lying;

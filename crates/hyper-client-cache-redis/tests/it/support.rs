@@ -3,8 +3,11 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use hyper_client_cache_core::CachedSession;
+use http::{HeaderValue, Method, StatusCode, header};
+use hyper_client_cache_core::cache::{BodyPlace, Freshness, LifetimeSource, Record, ResponseRecord, Stored};
+use hyper_client_cache_core::clock::{Clock, SystemClock};
 use hyper_client_cache_core::storage::{CacheKey, Guard};
+use hyper_client_cache_core::{CachedSession, Result};
 use hyper_client_cache_redis::fred::clients::Client;
 use hyper_client_cache_redis::fred::interfaces::{ClientLike, ClusterInterface, KeysInterface};
 use hyper_client_cache_redis::fred::types::Builder;
@@ -37,6 +40,25 @@ pub fn unique(name: &str) -> String {
 
 pub fn key(number: u64) -> CacheKey {
     CacheKey::new(&format!("key-{number:08}")).unwrap()
+}
+
+/// A response whose body names its key, or a redirect.
+pub fn stored(number: u64) -> Stored {
+    let body = format!("body of {number}").into_bytes();
+    let is_redirect = number % 5 == 4;
+    let status = if is_redirect { StatusCode::FOUND } else { StatusCode::OK };
+    let freshness = Freshness::new(SystemClock.now(), Some(Duration::from_secs(3600)), LifetimeSource::Session);
+    let mut record = ResponseRecord::new(key(number), Method::GET, "http://host/path", status, freshness);
+    if is_redirect {
+        record.headers.push((header::LOCATION, HeaderValue::from_static("/elsewhere")));
+    }
+    record.body = BodyPlace::Inline { len: body.len() as u64 };
+    Stored::new(Record::Response(record), body.into(), None)
+}
+
+/// Whether a look-up has found what [`stored`] made for its key.
+pub fn is_own(number: u64, found: &Result<Option<Stored>>) -> bool {
+    matches!(found, Ok(Some(found)) if *found.record.key() == key(number) && *found.body == *format!("body of {number}").as_bytes())
 }
 
 /// With deadlines that a busy machine does not miss, for tests of something else than deadlines.

@@ -1,0 +1,194 @@
+//! Look-ups that are asked for while others are under way go to the server together.
+//!
+//! What a look-up costs here is not its keys but its command: the way through the driver's task, a timer, a reply that is
+//! waited for. So one that finds little under way is sent at once, by itself; the others wait until something comes back,
+//! and then go as one `MGET`, for which a task is made. Whoever made a look-up that went by itself reads it himself, and
+//! a task that reads for several goes on as long as one of them waits: nobody's leaving is felt by another.
+//!
+//! On a cluster keys of several requests lie in several slots, and each look-up goes by itself.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::future::{Either, select};
+use hyper_client_cache_core::storage::CacheKey;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use crate::error::{RedisError, Result};
+use crate::keyspace::Keyspace;
+use crate::link::{Link, MAX_QUEUED};
+
+/// How many commands are under way before look-ups wait for each other.
+const UNDER_WAY: usize = 2;
+
+/// How many look-ups go together at most, each with two keys.
+const GATHERED: usize = 32;
+
+/// The values under the keys of response and redirect.
+pub(crate) type Found = [Option<Bytes>; 2];
+
+/// The look-ups of a cache.
+pub(crate) struct Gather {
+    link: Arc<Link>,
+    spaces: [Arc<Keyspace>; 2],
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    under_way: usize,
+    waiting: VecDeque<Waiter>,
+}
+
+struct Waiter {
+    key: CacheKey,
+    since: Instant,
+    reply: oneshot::Sender<Result<Found>>,
+}
+
+impl Gather {
+    /// Looks up under the keys of `spaces`, both of which lie in one slot for each entry.
+    pub(crate) fn new(link: Arc<Link>, spaces: [Arc<Keyspace>; 2]) -> Self {
+        Self { link, spaces, state: Mutex::default() }
+    }
+
+    /// What is stored under `key`.
+    pub(crate) async fn read(self: &Arc<Self>, key: &CacheKey) -> Result<Found> {
+        if self.link.is_clustered() {
+            return self.alone(key).await;
+        }
+        // Those who are under way when a connection is lost may wait long for the next one.
+        self.link.check_connected()?;
+        match self.enter(key)? {
+            Turn::Now(_place) => self.alone(key).await,
+            // Whoever would have read it is lost only with its runtime.
+            Turn::Wait(found) => match found.await {
+                Ok(found) => found,
+                Err(_) => self.alone(key).await,
+            },
+        }
+    }
+
+    /// What is stored under `key`, by a command of its own.
+    async fn alone(&self, key: &CacheKey) -> Result<Found> {
+        self.link.get_both(self.spaces.each_ref().map(|space| space.key(key))).await
+    }
+
+    fn enter(self: &Arc<Self>, key: &CacheKey) -> Result<Turn> {
+        let mut state = self.lock();
+        if state.under_way < UNDER_WAY {
+            state.under_way = state.under_way.saturating_add(1);
+            return Ok(Turn::Now(Place(Arc::clone(self))));
+        }
+        if state.waiting.len() >= MAX_QUEUED {
+            state.waiting.retain(|waiter| !waiter.reply.is_closed());
+            if state.waiting.len() >= MAX_QUEUED {
+                return Err(RedisError::Crowded);
+            }
+        }
+        let (reply, found) = oneshot::channel();
+        state.waiting.push_back(Waiter { key: *key, since: Instant::now(), reply });
+        Ok(Turn::Wait(found))
+    }
+
+    /// Those who wait and go next; where nobody does, one less is under way.
+    fn next(&self) -> Vec<Waiter> {
+        let mut state = self.lock();
+        let mut batch = Vec::with_capacity(state.waiting.len().min(GATHERED));
+        while batch.len() < GATHERED
+            && let Some(waiter) = state.waiting.pop_front()
+        {
+            if !waiter.reply.is_closed() {
+                batch.push(waiter);
+            }
+        }
+        if batch.is_empty() {
+            state.under_way = state.under_way.saturating_sub(1);
+        }
+        batch
+    }
+
+    /// Reads for all of `batch`, as long as one of them waits.
+    async fn read_all(&self, mut batch: Vec<Waiter>) {
+        let keys = self.keys(&batch);
+        let waited = batch.first().map(|eldest| eldest.since.elapsed()).unwrap_or_default();
+        let found = {
+            let reading = pin!(self.link.get_all(keys, waited));
+            let left = pin!(async {
+                for waiter in &mut batch {
+                    waiter.reply.closed().await;
+                }
+            });
+            match select(reading, left).await {
+                Either::Left((found, _)) => found,
+                Either::Right(_) => return,
+            }
+        };
+        match found {
+            Ok(values) => {
+                let mut values = values.into_iter();
+                for Waiter { reply, .. } in batch {
+                    let found = [values.next().flatten(), values.next().flatten()];
+                    // Nobody waits for it any more.
+                    let _ = reply.send(Ok(found));
+                }
+            }
+            Err(error) => {
+                for Waiter { reply, .. } in batch {
+                    let _ = reply.send(Err(error.clone()));
+                }
+            }
+        }
+    }
+
+    /// The keys on the server, two for each of `batch`, in one piece of memory.
+    fn keys(&self, batch: &[Waiter]) -> Vec<Bytes> {
+        let each = || batch.iter().flat_map(|waiter| self.spaces.iter().map(|space| (space, &waiter.key)));
+        let len = each().fold(0, |len: usize, (space, key)| len.saturating_add(space.key_len(key)));
+        let mut text = BytesMut::with_capacity(len);
+        let keys = each().map(|(space, key)| {
+            space.write_key(key, &mut text);
+            text.split().freeze()
+        });
+        keys.collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Gather {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.lock();
+        let (under_way, waiting) = (state.under_way, state.waiting.len());
+        drop(state);
+        f.debug_struct("Gather").field("under_way", &under_way).field("waiting", &waiting).finish_non_exhaustive()
+    }
+}
+
+enum Turn {
+    Now(Place),
+    Wait(oneshot::Receiver<Result<Found>>),
+}
+
+/// One of the commands that may be under way. Whoever has it passes it on to those who wait, whatever becomes of him.
+struct Place(Arc<Gather>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let batch = self.0.next();
+        if batch.is_empty() {
+            return;
+        }
+        let place = Self(Arc::clone(&self.0));
+        // Without a runtime each of them reads for himself.
+        let Ok(runtime) = Handle::try_current() else { return };
+        runtime.spawn(async move { place.0.read_all(batch).await });
+    }
+}
