@@ -93,9 +93,18 @@ impl Cache for FsCache {
         Some(&self.0.bodies)
     }
 
-    /// One hop to a thread, also where nothing is found.
+    /// At once where the files are in the system's memory; otherwise one hop to a thread, also where nothing is found.
     async fn get(&self, key: &CacheKey) -> Result<Option<Stored>> {
         let key = *key;
+        let at_once = |shared: &crate::engine::Shared| {
+            if let Some(stored) = ops::read_at_once(shared, Store::Responses, &key)?.and_then(codec::decode) {
+                return Some(Some(stored));
+            }
+            Some(ops::read_at_once(shared, Store::Redirects, &key)?.and_then(codec::decode))
+        };
+        if let Some(found) = self.0.engine.at_once(at_once)? {
+            return Ok(found);
+        }
         let look_up = move |shared: &crate::engine::Shared| {
             if let Some(stored) = ops::read(shared, Store::Responses, &key)?.and_then(codec::decode) {
                 return Ok(Some(stored));
@@ -103,5 +112,43 @@ impl Cache for FsCache {
             Ok(ops::read(shared, Store::Redirects, &key)?.and_then(codec::decode))
         };
         Ok(self.0.engine.read(look_up).await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layout::Id;
+    use crate::sys::AtOnce;
+    use futures_util::FutureExt;
+    use hyper_client_cache_core::storage::Entry;
+    use std::sync::Mutex;
+
+    /// What the system has in memory is read where the call is made, so that threads that are busy hold no hit up; the
+    /// rest waits for a thread.
+    #[test]
+    fn a_small_file_in_memory_is_read_without_a_thread() {
+        let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
+        let blocker = Arc::new(Mutex::new(()));
+        runtime.block_on(async {
+            let cache = FsCache::builder("x").use_temp(true).open().await.unwrap();
+            let (small, large) = (CacheKey::new("small").unwrap(), CacheKey::new("large").unwrap());
+            let entry = Entry::new("head", vec![b'x'; 2000]);
+            cache.responses().write(&small, entry.clone()).await.unwrap();
+            cache.responses().write(&large, Entry::new("head", vec![b'x'; 100_000])).await.unwrap();
+            let folder = cache.0.engine.shared.folder();
+            let is_asked = folder.read_at_once(Id::new(Store::Responses, &small)) != AtOnce::Never;
+
+            let held = blocker.lock().unwrap();
+            let wait = blocker.clone();
+            let busy = tokio::task::spawn_blocking(move || drop(wait.lock().unwrap()));
+            let found = cache.responses().read(&small).now_or_never();
+            assert_eq!(found.is_some(), is_asked);
+            assert!(found.is_none_or(|found| found.unwrap() == Some(entry)));
+            assert!(cache.responses().read(&large).now_or_never().is_none());
+            drop(held);
+            busy.await.unwrap();
+            assert!(cache.responses().read(&large).await.unwrap().is_some());
+        });
     }
 }

@@ -12,12 +12,12 @@ use std::time::SystemTime;
 use hyper_client_cache_core::storage::StorageStats;
 use tokio::sync::watch;
 
-use crate::config::FsConfig;
+use crate::config::{Durability, FsConfig};
 use crate::error::{FsError, Result};
 use crate::folder::{Folder, Tmp};
 use crate::index::Index;
 use crate::layout::{Id, Store};
-use crate::pool::Pool;
+use crate::pool::{Haste, Pool};
 use crate::scan::{self, Progress, Seen};
 use crate::sys::to_micros;
 use crate::turns::{Turn, Turns};
@@ -62,10 +62,23 @@ pub(crate) struct Shared {
 impl Engine {
     pub(crate) async fn open(config: FsConfig) -> Result<Self> {
         let path = config.checked()?;
-        let pool = || Pool::new(config.threads);
-        let (reads, changes) = (pool(), pool());
-        let shared = changes.run(move || Shared::open(config, path)).await??;
+        let reads = Pool::new(config.threads, config.threads);
+        // A store takes the processor's time rather than the disk's, which the next request wants.
+        let at_once = match config.durability {
+            Durability::Durable => config.threads,
+            Durability::Fast => std::thread::available_parallelism().map_or(1, |count| count.get() / 2),
+        };
+        let changes = Pool::new(config.threads, at_once);
+        let shared = changes.run(Haste::Some, move || Shared::open(config, path)).await??;
         Ok(Self { shared: Arc::new(shared), reads, changes, turns: Turns::new() })
+    }
+
+    /// What can be said without waiting for a disk, by `look`, and `None` where that is nothing.
+    pub(crate) fn at_once<T>(&self, look: impl FnOnce(&Shared) -> Option<T>) -> Result<Option<T>> {
+        self.shared.check_open()?;
+        let found = look(&self.shared);
+        self.save_if_due();
+        Ok(found)
     }
 
     /// Runs what only reads on a thread.
@@ -75,10 +88,8 @@ impl Engine {
     ) -> Result<T> {
         self.shared.check_open()?;
         let shared = Arc::clone(&self.shared);
-        let result = self.reads.run(move || work(&shared)).await?;
-        if self.shared.due.load(Ordering::Relaxed) {
-            self.save_soon();
-        }
+        let result = self.reads.run(Haste::Some, move || work(&shared)).await?;
+        self.save_if_due();
         result
     }
 
@@ -89,7 +100,17 @@ impl Engine {
         work: impl FnOnce(&Shared) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         self.shared.check_open()?;
-        self.change_in_turn(self.turns.take(ids).await, work).await
+        self.change_in_turn(self.turns.take(ids).await, Haste::Some, work).await
+    }
+
+    /// As [`change`](Self::change), for what may wait behind others of its kind.
+    pub(crate) async fn change_later<T: Send + 'static>(
+        &self,
+        id: Id,
+        work: impl FnOnce(&Shared) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.shared.check_open()?;
+        self.change_in_turn(self.turns.take([id]).await, Haste::None, work).await
     }
 
     /// Runs what changes everything on a thread.
@@ -98,12 +119,13 @@ impl Engine {
         work: impl FnOnce(&Shared) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         self.shared.check_open()?;
-        self.change_in_turn(self.turns.take_all().await, work).await
+        self.change_in_turn(self.turns.take_all().await, Haste::Some, work).await
     }
 
     async fn change_in_turn<T: Send + 'static>(
         &self,
         turn: Turn,
+        haste: Haste,
         work: impl FnOnce(&Shared) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         self.shared.check_open()?;
@@ -115,7 +137,7 @@ impl Engine {
             drop(turn);
             result
         };
-        self.changes.run(work).await?
+        self.changes.run(haste, work).await?
     }
 
     /// Waits until what lies in the directory has been looked at once.
@@ -141,14 +163,14 @@ impl Engine {
                 shared.save_uses();
                 drop(shared.tmp().take());
             };
-            self.changes.run(tidy).await?;
+            self.changes.run(Haste::Some, tidy).await?;
         }
         Ok(())
     }
 
-    /// Writes down what was read, without anybody waiting for it.
-    fn save_soon(&self) {
-        if self.shared.saving.swap(true, Ordering::AcqRel) {
+    /// Writes down what was read where it is time, without anybody waiting for it.
+    fn save_if_due(&self) {
+        if !self.shared.due.load(Ordering::Relaxed) || self.shared.saving.swap(true, Ordering::AcqRel) {
             return;
         }
         self.shared.due.store(false, Ordering::Relaxed);
@@ -157,7 +179,7 @@ impl Engine {
             shared.save_uses();
             shared.saving.store(false, Ordering::Release);
         };
-        if self.changes.submit(work).is_err() {
+        if self.changes.submit(Haste::None, work).is_err() {
             self.shared.saving.store(false, Ordering::Release);
         }
     }
@@ -206,6 +228,11 @@ impl Shared {
 
     pub(crate) fn folder(&self) -> Arc<Folder> {
         Arc::clone(&self.folder.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// As [`folder`](Self::folder); `None` while somebody opens the directories anew.
+    pub(crate) fn folder_at_once(&self) -> Option<Arc<Folder>> {
+        self.folder.try_read().ok().map(|folder| Arc::clone(&folder))
     }
 
     /// Opens the directories anew where they are no longer what lies at the path, and makes them where they are gone.
@@ -289,7 +316,7 @@ impl Shared {
     }
 
     pub(crate) const fn is_durable(&self) -> bool {
-        matches!(self.config.durability, crate::Durability::Durable)
+        matches!(self.config.durability, Durability::Durable)
     }
 
     pub(crate) fn stats(&self, store: Store) -> StorageStats {

@@ -3,15 +3,15 @@
 use std::io::ErrorKind as IoKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use hyper_client_cache_core::clock::{Clock, SystemClock};
 
 use crate::error::{FsError, Result};
-use crate::layout::{Store, TMP_FOLDER, VERSION_FOLDER};
+use crate::layout::{Id, Store, TMP_FOLDER, VERSION_FOLDER};
 use crate::path;
-use crate::sys::{Dir, Found, Lock, to_micros};
+use crate::sys::{self, AtOnce, Dir, Found, Lock, to_micros};
 
 /// How old what somebody was writing must be to count as left behind, where the file system has no locks to ask.
 const ORPHAN_AGE: Duration = Duration::from_secs(3600);
@@ -23,6 +23,8 @@ pub(crate) struct Folder {
     root: Dir,
     version: Dir,
     stores: [Dir; 3],
+    /// Whether the system may be asked for what it can say without waiting.
+    at_once: AtomicBool,
 }
 
 impl Folder {
@@ -37,11 +39,24 @@ impl Folder {
             stores.push(below(&version, store.folder(), create, &version_path)?);
         }
         let stores = <[Dir; 3]>::try_from(stores).map_err(|_| FsError::path(path, "three storages are three"))?;
-        Ok(Arc::new(Self { path: path.to_owned(), root, version, stores }))
+        let at_once = AtomicBool::new(sys::is_worth_asking(&version));
+        Ok(Arc::new(Self { path: path.to_owned(), root, version, stores, at_once }))
     }
 
     pub(crate) const fn store(&self, store: Store) -> &Dir {
         store.of(&self.stores)
+    }
+
+    /// What the system can say of an entry's file without waiting for a disk.
+    pub(crate) fn read_at_once(&self, id: Id) -> AtOnce {
+        if !self.at_once.load(Ordering::Relaxed) {
+            return AtOnce::Never;
+        }
+        let found = sys::read_at_once(self.store(id.store()), id.path().as_str());
+        if found == AtOnce::Never {
+            self.at_once.store(false, Ordering::Relaxed);
+        }
+        found
     }
 
     /// Whether these directories still are what lies at the path: somebody may have removed or replaced them.

@@ -96,7 +96,7 @@ impl Index {
     }
 
     /// Replaces what is known of a folder by what lies in it.
-    pub(crate) fn replace_leaf(&mut self, store: Store, leaf: u16, found: &[(Id, Meta)]) {
+    pub(crate) fn replace_leaf(&mut self, store: Store, leaf: u8, found: &[(Id, Meta)]) {
         let (first, last) = Id::of_leaf(store, leaf);
         let known: Vec<_> = self.entries.range(first..=last).map(|(id, meta)| (*id, meta.used)).collect();
         for (id, used) in known {
@@ -118,12 +118,12 @@ impl Index {
     }
 
     /// The folders of a storage in which entries are known.
-    pub(crate) fn leaves(&self, store: Store) -> BTreeSet<u16> {
+    pub(crate) fn leaves(&self, store: Store) -> BTreeSet<u8> {
         let mut leaves = BTreeSet::new();
-        let (mut next, (_, end)) = (Id::of_leaf(store, 0).0, Id::of_leaf(store, 0xFFF));
+        let (mut next, (_, end)) = (Id::of_leaf(store, 0).0, Id::of_leaf(store, 0xFF));
         while let Some((id, _)) = self.entries.range(next..=end).next() {
             leaves.insert(id.leaf());
-            if id.leaf() == 0xFFF {
+            if id.leaf() == 0xFF {
                 break;
             }
             next = Id::of_leaf(store, id.leaf().saturating_add(1)).0;
@@ -159,7 +159,7 @@ impl Index {
 
     /// Parts whose head is not known and that are older than `before`, at most `limit`.
     pub(crate) fn orphans(&self, before: u64, limit: usize) -> Vec<Id> {
-        let (first, last) = (Id::of_leaf(Store::Bodies, 0).0, Id::of_leaf(Store::Bodies, 0xFFF).1);
+        let (first, last) = (Id::of_leaf(Store::Bodies, 0).0, Id::of_leaf(Store::Bodies, 0xFF).1);
         let old = self.entries.range(first..=last).filter(|(id, meta)| meta.used < before && !self.has_head(**id));
         old.take(limit).map(|(id, _)| *id).collect()
     }

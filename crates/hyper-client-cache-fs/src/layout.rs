@@ -3,7 +3,7 @@
 //! ```text
 //! <cache directory>/v1/             the version of this layout
 //!   responses/ redirects/ bodies/   a folder for each storage
-//!     a/bc/                         two levels, by the first three digits of the name
+//!     a/b/                          two levels, by the first two digits of the name
 //!       abc...                      30 hexadecimal digits: an entry
 //!   tmp/<16 digits>/                what one process is just writing
 //! ```
@@ -96,7 +96,7 @@ impl Id {
     }
 
     /// The entry of this name in a storage's folder; `None` where it is not a name of ours.
-    pub(crate) fn parse(store: Store, leaf: u16, name: &str) -> Option<Self> {
+    pub(crate) fn parse(store: Store, leaf: u8, name: &str) -> Option<Self> {
         let (first, last) = name.split_at_checked(15)?;
         let digits = |text: &str| {
             let ours = text.len() == 15 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
@@ -115,8 +115,8 @@ impl Id {
     }
 
     /// The number of the folder of the second level.
-    pub(crate) const fn leaf(self) -> u16 {
-        ((self.high >> 48) & 0xFFF) as u16
+    pub(crate) const fn leaf(self) -> u8 {
+        ((self.high >> 52) & 0xFF) as u8
     }
 
     /// A number that spreads names evenly.
@@ -129,15 +129,15 @@ impl Id {
     }
 
     /// From the storage's folder.
-    pub(crate) fn path(self) -> Text<35> {
+    pub(crate) fn path(self) -> Text<34> {
         let leaf = self.leaf();
-        Text::new(format_args!("{:x}/{:02x}/{:015x}{:015x}", leaf >> 8, leaf & 0xFF, self.high & HALF, self.low))
+        Text::new(format_args!("{:x}/{:x}/{:015x}{:015x}", leaf >> 4, leaf & 0xF, self.high & HALF, self.low))
     }
 
     /// The first and the last that an entry of a folder can have.
-    pub(crate) const fn of_leaf(store: Store, leaf: u16) -> (Self, Self) {
-        let first = store.tag() | ((leaf as u64) << 48);
-        (Self { high: first, low: 0 }, Self { high: first | 0xFFFF_FFFF_FFFF, low: HALF })
+    pub(crate) const fn of_leaf(store: Store, leaf: u8) -> (Self, Self) {
+        let first = store.tag() | ((leaf as u64) << 52);
+        (Self { high: first, low: 0 }, Self { high: first | 0xF_FFFF_FFFF_FFFF, low: HALF })
     }
 
     /// The first and the last that a part of this head's bodies can have.
@@ -160,22 +160,22 @@ impl fmt::Debug for Id {
 }
 
 /// The path of a folder of the second level, from its storage's.
-pub(crate) fn leaf_path(leaf: u16) -> Text<4> {
-    Text::new(format_args!("{:x}/{:02x}", leaf >> 8, leaf & 0xFF))
+pub(crate) fn leaf_path(leaf: u8) -> Text<3> {
+    Text::new(format_args!("{:x}/{:x}", leaf >> 4, leaf & 0xF))
 }
 
 /// Opens a folder of the second level.
-pub(crate) fn open_leaf(store: &Dir, leaf: u16) -> io::Result<Dir> {
+pub(crate) fn open_leaf(store: &Dir, leaf: u8) -> io::Result<Dir> {
     store.open(leaf_path(leaf).as_str())
 }
 
 /// Opens a folder of the second level, and makes it where it is missing. `durable`: so that it is there after a crash.
-pub(crate) fn make_leaf(store: &Dir, leaf: u16, durable: bool) -> io::Result<Dir> {
+pub(crate) fn make_leaf(store: &Dir, leaf: u8, durable: bool) -> io::Result<Dir> {
     match open_leaf(store, leaf) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         other => return other,
     }
-    let (first, second) = (Text::<1>::new(format_args!("{:x}", leaf >> 8)), leaf_path(leaf));
+    let (first, second) = (Text::<1>::new(format_args!("{:x}", leaf >> 4)), leaf_path(leaf));
     let second = second.as_str().get(2..).unwrap_or_default();
     if store.make(first.as_str())? && durable {
         store.sync()?;
@@ -189,8 +189,8 @@ pub(crate) fn make_leaf(store: &Dir, leaf: u16, durable: bool) -> io::Result<Dir
 
 /// Removes a folder of the second level, and the one above it, where they are empty. Whoever is about to put something
 /// there finds it gone and makes it again.
-pub(crate) fn remove_leaf(store: &Dir, leaf: u16) {
-    let (first, second) = (Text::<1>::new(format_args!("{:x}", leaf >> 8)), leaf_path(leaf));
+pub(crate) fn remove_leaf(store: &Dir, leaf: u8) {
+    let (first, second) = (Text::<1>::new(format_args!("{:x}", leaf >> 4)), leaf_path(leaf));
     let Ok(above) = store.open(first.as_str()) else { return };
     if above.remove_dir(second.as_str().get(2..).unwrap_or_default()).is_ok() {
         drop(above);
@@ -199,17 +199,17 @@ pub(crate) fn remove_leaf(store: &Dir, leaf: u16) {
 }
 
 /// The folders of the second level that there are, in order.
-pub(crate) fn leaves(store: &Dir) -> io::Result<Vec<u16>> {
+pub(crate) fn leaves(store: &Dir) -> io::Result<Vec<u8>> {
     let mut leaves = Vec::new();
     for (first, is_dir) in store.names()? {
-        let Some(high) = digits(&first, 1).filter(|_| is_dir) else { continue };
+        let Some(high) = digit(&first).filter(|_| is_dir) else { continue };
         let above = match store.open(&first) {
             Ok(above) => above,
             // Gone meanwhile, or a link.
             Err(_) => continue,
         };
         for (second, is_dir) in above.names()? {
-            leaves.extend(digits(&second, 2).filter(|_| is_dir).map(|low| (high << 8) | low));
+            leaves.extend(digit(&second).filter(|_| is_dir).map(|low| (high << 4) | low));
         }
     }
     leaves.sort_unstable();
@@ -259,9 +259,9 @@ fn owner(part: &CacheKey) -> Option<&str> {
     rest.rsplit_once('-').map(|(owner, _)| owner)
 }
 
-fn digits(text: &str, len: usize) -> Option<u16> {
-    let ours = text.len() == len && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    ours.then(|| u16::from_str_radix(text, 16).ok()).flatten()
+fn digit(text: &str) -> Option<u8> {
+    let ours = text.len() == 1 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    ours.then(|| u8::from_str_radix(text, 16).ok()).flatten()
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use crate::folder::Folder;
 use crate::format::{self, Beginning, Outline};
 use crate::layout::{self, Id, Store};
 use crate::publish::publish;
-use crate::sys::{self, Dir};
+use crate::sys::{self, AtOnce, Dir};
 
 /// How many of the dead are looked up in the index at once.
 const BATCH: usize = 256;
@@ -38,6 +38,26 @@ pub(crate) fn read(shared: &Shared, store: Store, key: &CacheKey) -> Result<Opti
             reject(shared, id, found.identity, error);
             Ok(None)
         }
+    }
+}
+
+/// The live entry under a key, where the system has its file in memory or knows that there is none. `None`: where that
+/// is not so, or anything is odd about the file: then [`read`] says what is there.
+///
+/// Waits for nothing, so it may be called where nothing may block.
+pub(crate) fn read_at_once(shared: &Shared, store: Store, key: &CacheKey) -> Option<Option<Entry>> {
+    let id = Id::new(store, key);
+    match shared.folder_at_once()?.read_at_once(id) {
+        AtOnce::Whole(bytes) => {
+            let entry = format::decode(key, &bytes.into()).ok()?;
+            if entry.is_dead(shared.now()) {
+                return Some(None);
+            }
+            shared.used(id);
+            Some(Some(entry))
+        }
+        AtOnce::Absent => Some(None),
+        AtOnce::Unknown | AtOnce::Never => None,
     }
 }
 
@@ -140,7 +160,7 @@ pub(crate) fn delete_expired(shared: &Shared, store: Store, now: SystemTime) -> 
 }
 
 /// The names in a folder of the second level.
-pub(crate) fn names(folder: &Folder, store: Store, leaf: u16) -> Result<Vec<Id>> {
+pub(crate) fn names(folder: &Folder, store: Store, leaf: u8) -> Result<Vec<Id>> {
     let dir = match layout::open_leaf(folder.store(store), leaf) {
         Ok(dir) => dir,
         Err(error) if error.kind() == IoKind::NotFound || sys::is_something_else(&error) => return Ok(Vec::new()),
@@ -163,7 +183,7 @@ pub(crate) fn names(folder: &Folder, store: Store, leaf: u16) -> Result<Vec<Id>>
 
 /// Writes the times of last use into the files.
 pub(crate) fn save_uses(folder: &Folder, uses: &[(Id, u64)]) {
-    let mut leaf: Option<((Store, u16), Dir)> = None;
+    let mut leaf: Option<((Store, u8), Dir)> = None;
     for (id, used) in uses {
         let place = (id.store(), id.leaf());
         if leaf.as_ref().is_none_or(|(open, _)| *open != place) {
@@ -262,7 +282,7 @@ fn expire(shared: &Shared, folder: &Folder, id: Id, now: SystemTime) -> Result<b
     }
 }
 
-fn clear_leaf(shared: &Shared, dir: &Dir, store: Store, number: u16) -> std::io::Result<()> {
+fn clear_leaf(shared: &Shared, dir: &Dir, store: Store, number: u8) -> std::io::Result<()> {
     let leaf = match layout::open_leaf(dir, number) {
         Ok(leaf) => leaf,
         // A link, or gone: nothing of ours is there.

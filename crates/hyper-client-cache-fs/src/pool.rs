@@ -16,9 +16,23 @@ use crate::error::{FsError, Result};
 
 type Job = Box<dyn FnOnce() + Send>;
 
+/// How many pieces of work without haste wait for one more thread.
+const CROWD: usize = 64;
+
+/// How soon work is to begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Haste {
+    /// As soon as there is a thread.
+    Some,
+    /// It may wait behind others, so that not every processor is taken from whoever asks for something meanwhile.
+    None,
+}
+
 /// A bound on threads, and what waits for one. No thread is kept while there is nothing to do.
 pub(crate) struct Pool {
     limit: usize,
+    /// How many threads begin without haste.
+    few: usize,
     state: Mutex<State>,
     idle: Notify,
 }
@@ -30,17 +44,20 @@ struct State {
 }
 
 impl Pool {
-    pub(crate) fn new(limit: usize) -> Arc<Self> {
-        Arc::new(Self { limit: limit.max(1), state: Mutex::default(), idle: Notify::new() })
+    /// At most `limit` threads; for work without haste `few`, and one more for each [`CROWD`] that waits.
+    pub(crate) fn new(limit: usize, few: usize) -> Arc<Self> {
+        let limit = limit.max(1);
+        Arc::new(Self { limit, few: few.clamp(1, limit), state: Mutex::default(), idle: Notify::new() })
     }
 
     /// Runs `work` to its end, also where the future is dropped half-way.
     pub(crate) async fn run<T: Send + 'static>(
         self: &Arc<Self>,
+        haste: Haste,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T> {
         let (done, result) = oneshot::channel();
-        self.submit(move || {
+        self.submit(haste, move || {
             // Nobody waits any more: the work was done all the same.
             drop(done.send(work()));
         })?;
@@ -48,10 +65,14 @@ impl Pool {
     }
 
     /// Runs `work` without anybody waiting for it.
-    pub(crate) fn submit(self: &Arc<Self>, work: impl FnOnce() + Send + 'static) -> Result<()> {
+    pub(crate) fn submit(self: &Arc<Self>, haste: Haste, work: impl FnOnce() + Send + 'static) -> Result<()> {
         let runtime = Handle::try_current().map_err(|_| FsError::NoRuntime)?;
         let mut state = self.state();
-        if state.active >= self.limit {
+        let most = match haste {
+            Haste::Some => self.limit,
+            Haste::None => self.limit.min(self.few.saturating_add(state.waiting.len() / CROWD)),
+        };
+        if state.active >= most {
             state.waiting.push_back(Box::new(work));
             return Ok(());
         }
@@ -148,7 +169,7 @@ mod tests {
     /// Case 241: ten thousand at once use no more threads than allowed, and all get done.
     #[tokio::test(flavor = "multi_thread")]
     async fn ten_thousand_at_once_stay_within_the_bound() {
-        let pool = Pool::new(3);
+        let pool = Pool::new(3, 3);
         let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let tasks: Vec<_> = (0..10_000)
             .map(|number| {
@@ -160,7 +181,7 @@ mod tests {
                         running.fetch_sub(1, Ordering::SeqCst);
                         number
                     };
-                    pool.run(work).await.unwrap()
+                    pool.run(Haste::Some, work).await.unwrap()
                 })
             })
             .collect();
@@ -171,16 +192,37 @@ mod tests {
         pool.until_idle().await;
     }
 
+    /// Work without haste takes one thread after the other as it piles up; what is in haste does not wait behind it.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn work_without_haste_leaves_threads_to_others() {
+        let pool = Pool::new(4, 1);
+        let (release, gate) = std::sync::mpsc::channel::<()>();
+        let gate = Arc::new(Mutex::new(gate));
+        let wait = |_| {
+            let gate = gate.clone();
+            pool.submit(Haste::None, move || assert!(gate.lock().unwrap().recv().is_err())).unwrap();
+        };
+        (0..CROWD).for_each(wait);
+        assert_eq!(pool.state().active, 1);
+        assert!(pool.run(Haste::Some, || true).await.unwrap());
+        (0..2 * CROWD).for_each(wait);
+        assert_eq!(pool.state().active, 3);
+        (0..10 * CROWD).for_each(wait);
+        assert_eq!(pool.state().active, 4);
+        drop(release);
+        pool.until_idle().await;
+    }
+
     #[test]
     fn without_a_runtime_it_is_an_error() {
-        let pool = Pool::new(1);
-        assert!(matches!(pool.submit(|| ()), Err(FsError::NoRuntime)));
+        let pool = Pool::new(1, 1);
+        assert!(matches!(pool.submit(Haste::Some, || ()), Err(FsError::NoRuntime)));
     }
 
     /// What waits behind a runtime that ends is told, and the next runtime starts anew.
     #[test]
     fn a_runtime_that_ends_leaves_no_slot_taken() {
-        let pool = Pool::new(1);
+        let pool = Pool::new(1, 1);
         for _ in 0..3 {
             let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
             let (pool, blocker) = (pool.clone(), Arc::new(Mutex::new(())));
@@ -189,8 +231,8 @@ mod tests {
             let _guard = runtime.enter();
             // The only thread is busy with something else, so that ours does not begin before the runtime ends.
             drop(runtime.spawn_blocking(move || drop(wait.lock().unwrap())));
-            pool.submit(|| ()).unwrap();
-            pool.submit(|| ()).unwrap();
+            pool.submit(Haste::Some, || ()).unwrap();
+            pool.submit(Haste::Some, || ()).unwrap();
             drop(_guard);
             runtime.shutdown_background();
             drop(held);

@@ -39,7 +39,7 @@ pub(crate) enum Progress {
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     /// When each was changed last, in microseconds since 1970.
-    changed: HashMap<(Store, u16), u64>,
+    changed: HashMap<(Store, u8), u64>,
     running: bool,
     next: Option<Instant>,
 }
@@ -138,7 +138,7 @@ fn finish(shared: &Shared, took: Duration) {
 }
 
 /// Puts into the index what lies in a folder, unless nothing has changed in it. What fails is left for the next time.
-fn look_at(shared: &Shared, folder: &Folder, store: Store, leaf: u16) {
+fn look_at(shared: &Shared, folder: &Folder, store: Store, leaf: u8) {
     let dir = match layout::open_leaf(folder.store(store), leaf) {
         Ok(dir) => dir,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {

@@ -100,6 +100,9 @@ impl Storage for FsStorage {
 
     async fn read(&self, key: &CacheKey) -> Result<Option<Entry>> {
         let (store, key) = (self.store, *key);
+        if let Some(found) = self.engine.at_once(|shared| ops::read_at_once(shared, store, &key))? {
+            return Ok(found);
+        }
         Ok(self.engine.read(move |shared| ops::read(shared, store, &key)).await?)
     }
 
@@ -107,7 +110,10 @@ impl Storage for FsStorage {
         self.engine.shared.check_open()?;
         self.check_len(&entry)?;
         let (store, key) = (self.store, *key);
-        Ok(self.engine.change([Id::new(store, &key)], move |shared| ops::write(shared, store, &key, &entry)).await?)
+        Ok(self
+            .engine
+            .change_later(Id::new(store, &key), move |shared| ops::write(shared, store, &key, &entry))
+            .await?)
     }
 
     async fn delete(&self, key: &CacheKey) -> Result<bool> {
@@ -183,7 +189,8 @@ impl Storage for FsStorage {
         self.engine.shared.check_open()?;
         self.check_len(&entry)?;
         let (store, key) = (self.store, *key);
-        Ok(self.engine.change([Id::new(store, &key)], move |shared| ops::refresh(shared, store, &key, &entry)).await?)
+        let refresh = move |shared: &Shared| ops::refresh(shared, store, &key, &entry);
+        Ok(self.engine.change_later(Id::new(store, &key), refresh).await?)
     }
 
     fn entries(&self) -> BoxStream<'_, Result<(CacheKey, Entry)>> {
@@ -224,7 +231,7 @@ impl Storage for FsStorage {
 /// How far a listing has come.
 struct Cursor {
     /// The folders that were not listed yet; `None` before the first look.
-    leaves: Option<VecDeque<u16>>,
+    leaves: Option<VecDeque<u8>>,
     /// The files of a folder that were not looked at yet.
     files: VecDeque<Id>,
     page: VecDeque<Beginning>,

@@ -4,6 +4,7 @@
 //! (`unix`), so that whoever swaps a directory for something else meanwhile changes nothing; elsewhere it is a path
 //! (`portable`), which is as safe as the folder it lies in.
 
+mod at_once;
 mod step;
 
 #[cfg(unix)]
@@ -22,6 +23,7 @@ use std::fs::File;
 use std::io::{self, IoSlice, Read, Write};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+pub(crate) use self::at_once::{AtOnce, is_worth_asking, read as read_at_once};
 pub(crate) use self::step::step;
 
 /// What is known about a name in a directory without opening it.

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
@@ -212,6 +212,12 @@ impl Dir {
         }
         let above = folder.as_ref().map_or(self.0.as_fd(), AsFd::as_fd);
         Ok(rustix::fs::openat(above, name, flags, Mode::empty())?)
+    }
+}
+
+impl AsFd for Dir {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 
