@@ -13,7 +13,8 @@
 //!
 //! In reading order: [`contract`] (the rules), [`reference`](mod@reference) (the smallest storage that keeps them
 //! all), [`broken`] (one storage for each rule that does not), [`FaultyStorage`] (one that fails when told to),
-//! [`proxy`] (a way to a real server that fails when told to), [`ManualClock`].
+//! [`proxy`] (a way to a real server that fails when told to), [`processes`] (several processes on one store, killed
+//! again and again), [`ManualClock`].
 //!
 //! ```
 //! use hyper_client_cache_testkit::contract;
@@ -36,6 +37,8 @@ pub mod reference;
 pub mod origin;
 
 pub mod proxy;
+
+pub mod processes;
 
 pub mod broken;
 

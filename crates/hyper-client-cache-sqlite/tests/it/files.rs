@@ -133,6 +133,7 @@ async fn a_temporary_cache_leaves_nothing() {
 #[cfg(unix)]
 mod permissions {
     use super::*;
+    use hyper_client_cache_testkit::processes::Said;
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     fn mode(path: &Path) -> u32 {
@@ -159,14 +160,14 @@ mod permissions {
     async fn an_umask_of_zero_changes_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a/demo.sqlite");
-        let mut child = crate::processes::child("sh", &path, &["-c", "umask 000; exec \"$0\" \"$@\""]);
-        crate::processes::read_until_ack(&mut child);
+        let children = crate::processes::children(&path).run_by(["sh", "-c", "umask 000; exec \"$0\" \"$@\""]);
+        let mut child = children.start("child").unwrap();
+        child.hear_ack(&mut Said::default()).unwrap();
         for name in beside(&path) {
             assert_eq!(mode(&path.with_file_name(&name)), 0o600, "{name}");
         }
         assert_eq!(mode(&folder.path().join("a")), 0o700);
-        child.kill().unwrap();
-        child.wait().unwrap();
+        drop(child);
     }
 
     /// Case 147: a file that may not be written is read, and nothing is stored.
