@@ -133,7 +133,8 @@ impl SqliteConfig {
     }
 
     /// How many connections read at the same time; each has a thread, and is made when it is first needed.
-    /// Reads beyond that are gathered into one statement. At least 1. Default: 4.
+    /// Reads beyond that are gathered into one statement; one that waits for 50 milliseconds gets a further connection for
+    /// itself, of which there are twice as many at most. At least 1. Default: 4.
     pub const fn read_connections(mut self, connections: usize) -> Self {
         self.read_connections = connections;
         self

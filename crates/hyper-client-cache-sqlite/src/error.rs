@@ -27,6 +27,8 @@ pub(crate) enum SqliteError {
     OldLibrary { version: String },
     /// Somebody else held the write lock for longer than the budget.
     Busy,
+    /// All connections that read were in use for too long.
+    Crowded,
     /// The entry, or the entries written together, cannot fit.
     TooLarge { len: u64, limit: u64 },
     /// The cache was opened for reading only.
@@ -137,6 +139,10 @@ impl fmt::Display for SqliteError {
                  or 3.50.7, or 3.44.6"
             ),
             Self::Busy => f.write_str("the database is locked by another process"),
+            Self::Crowded => f.write_str(
+                "all connections that read were in use for a second: are there reads that were begun and neither polled to \
+                 their end nor dropped?",
+            ),
             Self::TooLarge { len, limit } => write!(f, "{len} bytes, and {limit} is the most"),
             Self::ReadOnly => f.write_str("the database is open for reading only"),
             Self::Closed => f.write_str("sqlite"),
@@ -168,7 +174,8 @@ impl From<SqliteError> for Error {
             SqliteError::Broken | SqliteError::Driver { fault: Fault::Corrupt, .. } => ErrorKind::Corrupt,
             _ => ErrorKind::Storage,
         };
-        let transient = matches!(error.fault(), Some(Fault::Busy | Fault::Full | Fault::Moved));
+        let transient = matches!(error, SqliteError::Crowded)
+            || matches!(error.fault(), Some(Fault::Busy | Fault::Full | Fault::Moved));
         let public = Self::new(kind, error.to_string());
         let public = if transient { public.transient() } else { public };
         match error {

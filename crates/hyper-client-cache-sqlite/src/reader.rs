@@ -4,16 +4,22 @@
 //! One that finds none waits in a queue; a connection that becomes free is handed to the first who waits, and that one
 //! reads for all of them with one `IN (..)` statement. Whoever is dropped while it reads for others only makes those
 //! ask again; a connection comes back whatever happens to its holder, because its [`Lease`] does that when dropped.
+//!
+//! Nobody need drop or poll a future that has begun, so connections may be held by reads that do not go on, while
+//! whoever keeps those waits for another read. So a read that waits for long gets a connection beyond the usual number,
+//! and an error where there are too many of those.
 
 use std::collections::{HashMap, VecDeque};
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper_client_cache_core::storage::CacheKey;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{Row as _, Sqlite, ValueRef};
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use crate::connect::{Conn, Source};
 use crate::error::{Result, SqliteError};
@@ -21,6 +27,15 @@ use crate::sql::{self, MAX_ROWS, Table, hash_of};
 
 /// A body over this many bytes stays in SQLite's own allocation instead of being copied once more.
 const COPY_LIMIT: usize = 16 * 1024;
+
+/// How long a read waits for a connection before it gets one beyond the usual number.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// How many times the usual number of connections there may be.
+const MOST: usize = 3;
+
+/// How long a read waits for a connection where there are no more.
+const LAST_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A row as it was found.
 #[derive(Clone, Debug)]
@@ -165,7 +180,7 @@ impl Readers {
     async fn acquire(self: &Arc<Self>, want: Option<(Table, CacheKey)>) -> Result<Acquired> {
         enum Turn {
             Use(Lease),
-            Connect(Lease, Source, bool),
+            Connect(Attempt),
             Wait(oneshot::Receiver<Reply>),
         }
         let turn = {
@@ -173,37 +188,59 @@ impl Readers {
             if state.closed {
                 return Err(SqliteError::Closed);
             }
-            let generation = state.generation;
-            let lease = |connection| Lease { connection, generation, readers: Some(self.clone()) };
             if let Some(connection) = state.idle.pop() {
-                Turn::Use(lease(Some(connection)))
-            } else if state.open < self.limit {
-                // A lease without a connection keeps the place, and gives it back where the attempt fails or is dropped.
-                state.open = state.open.saturating_add(1);
-                Turn::Connect(lease(None), state.source.clone(), state.immutable)
+                Turn::Use(self.lease_of(&state, Some(connection)))
+            } else if let Some(attempt) = self.attempt(&mut state, self.limit) {
+                Turn::Connect(attempt)
             } else {
                 let (reply, answer) = oneshot::channel();
                 state.waiting.push_back(Waiter { want, reply });
                 Turn::Wait(answer)
             }
         };
-        Ok(match turn {
-            Turn::Use(lease) => Acquired::Lease { lease, leads: false },
-            Turn::Connect(mut lease, source, immutable) => {
-                let connection = match source {
-                    Source::File(file) if immutable => Conn::Own(file.immutable_reader().await?),
-                    Source::File(file) => Conn::Own(file.reader().await?),
-                    Source::Pool(pool) => Conn::Lent(pool.acquire().await?),
-                };
-                lease.connection = Some(connection);
-                Acquired::Lease { lease, leads: false }
+        match turn {
+            Turn::Use(lease) => Ok(Acquired::Lease { lease, leads: false }),
+            Turn::Connect(attempt) => attempt.connect().await,
+            Turn::Wait(answer) => self.wait(answer).await,
+        }
+    }
+
+    async fn wait(self: &Arc<Self>, mut answer: oneshot::Receiver<Reply>) -> Result<Acquired> {
+        // A timer, but only for those who find all connections in use.
+        let mut answered = timeout(PATIENCE, &mut answer).await;
+        if answered.is_err() {
+            let attempt = self.attempt(&mut self.lock(), self.limit.saturating_mul(MOST));
+            if let Some(attempt) = attempt {
+                answer.close();
+                match answer.try_recv() {
+                    // Just now. The place is given back.
+                    Ok(reply) => answered = Ok(Ok(reply)),
+                    Err(_) => return attempt.connect().await,
+                }
+            } else {
+                answered = timeout(LAST_PATIENCE, answer).await;
             }
-            Turn::Wait(answer) => match answer.await {
-                Ok(Reply::Row(row)) => Acquired::Row(row),
-                Ok(Reply::Lead(lease)) => Acquired::Lease { lease, leads: true },
-                Ok(Reply::Again) | Err(_) => Acquired::Again,
-            },
-        })
+        }
+        match answered {
+            Ok(Ok(Reply::Row(row))) => Ok(Acquired::Row(row)),
+            Ok(Ok(Reply::Lead(lease))) => Ok(Acquired::Lease { lease, leads: true }),
+            Ok(Ok(Reply::Again) | Err(_)) => Ok(Acquired::Again),
+            Err(_) => Err(SqliteError::Crowded),
+        }
+    }
+
+    /// A place for one more connection, where there are fewer than `limit`.
+    fn attempt(self: &Arc<Self>, state: &mut State, limit: usize) -> Option<Attempt> {
+        if state.closed || state.open >= limit {
+            return None;
+        }
+        // A lease without a connection keeps the place, and gives it back where the attempt fails or is dropped.
+        state.open = state.open.saturating_add(1);
+        Some(Attempt { lease: self.lease_of(state, None), source: state.source.clone(), immutable: state.immutable })
+    }
+
+    fn lease_of(self: &Arc<Self>, state: &State, connection: Option<Conn>) -> Lease {
+        Lease { connection, generation: state.generation, readers: Some(self.clone()) }
     }
 
     /// Reads for oneself and for all who wait.
@@ -258,6 +295,26 @@ enum Acquired {
     Row(Result<Option<Row>>),
     Lease { lease: Lease, leads: bool },
     Again,
+}
+
+/// A connection that is to be made.
+struct Attempt {
+    lease: Lease,
+    source: Source,
+    immutable: bool,
+}
+
+impl Attempt {
+    async fn connect(self) -> Result<Acquired> {
+        let Self { mut lease, source, immutable } = self;
+        let connection = match source {
+            Source::File(file) if immutable => Conn::Own(file.immutable_reader().await?),
+            Source::File(file) => Conn::Own(file.reader().await?),
+            Source::Pool(pool) => Conn::Lent(pool.acquire().await?),
+        };
+        lease.connection = Some(connection);
+        Ok(Acquired::Lease { lease, leads: false })
+    }
 }
 
 /// A connection for a while.
@@ -343,7 +400,14 @@ impl Drop for Lease {
                 _ => return,
             }
         }
-        state.idle.extend(connection);
+        if state.open <= readers.limit {
+            state.idle.extend(connection);
+            return;
+        }
+        // One beyond the usual number.
+        state.open = state.open.saturating_sub(1);
+        drop(state);
+        drop(connection);
     }
 }
 

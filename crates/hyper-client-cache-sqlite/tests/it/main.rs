@@ -12,6 +12,7 @@
 mod basics;
 mod bounds;
 mod contract;
+mod crowded;
 mod damage;
 mod files;
 mod lifecycle;
