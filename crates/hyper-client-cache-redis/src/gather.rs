@@ -59,17 +59,19 @@ impl Gather {
 
     /// What is stored under `key`.
     pub(crate) async fn read(self: &Arc<Self>, key: &CacheKey) -> Result<Found> {
+        // The driver's future is large, and those who wait have none: apart, it takes no room in theirs.
+        let alone = || Box::pin(self.alone(key));
         if self.link.is_clustered() {
-            return self.alone(key).await;
+            return alone().await;
         }
         // Those who are under way when a connection is lost may wait long for the next one.
         self.link.check_connected()?;
         match self.enter(key)? {
-            Turn::Now(_place) => self.alone(key).await,
+            Turn::Now(_place) => alone().await,
             // Whoever would have read it is lost only with its runtime.
             Turn::Wait(found) => match found.await {
                 Ok(found) => found,
-                Err(_) => self.alone(key).await,
+                Err(_) => alone().await,
             },
         }
     }
@@ -152,7 +154,7 @@ impl Gather {
         let len = each().fold(0, |len: usize, (space, key)| len.saturating_add(space.key_len(key)));
         let mut text = BytesMut::with_capacity(len);
         let keys = each().map(|(space, key)| {
-            space.write_key(key, &mut text);
+            space.write_owner(key, &mut text);
             text.split().freeze()
         });
         keys.collect()

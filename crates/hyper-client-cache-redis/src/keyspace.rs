@@ -68,28 +68,24 @@ impl Keyspace {
 
     /// The key on the server.
     pub(crate) fn key(&self, key: &CacheKey) -> String {
+        let (owner, rest) = self.split(key.as_str());
         let mut text = String::with_capacity(self.key_len(key));
-        for part in self.parts(key) {
+        for part in [&self.prefix, "{", owner, "}", rest] {
             text.push_str(part);
         }
         text
     }
 
-    /// Writes the key on the server to the end of `text`.
-    pub(crate) fn write_key(&self, key: &CacheKey, text: &mut BytesMut) {
-        for part in self.parts(key) {
-            text.extend_from_slice(part.as_bytes());
+    /// Writes the key on the server to the end of `text`, for a kind whose keys are owners.
+    pub(crate) fn write_owner(&self, key: &CacheKey, text: &mut BytesMut) {
+        for part in [self.prefix.as_bytes(), b"{", key.as_bytes(), b"}"] {
+            text.extend_from_slice(part);
         }
     }
 
     /// How long the key on the server is, in bytes.
     pub(crate) fn key_len(&self, key: &CacheKey) -> usize {
-        self.parts(key).iter().fold(0, |len, part| len.saturating_add(part.len()))
-    }
-
-    fn parts<'a>(&'a self, key: &'a CacheKey) -> [&'a str; 5] {
-        let (owner, rest) = self.split(key.as_str());
-        [&self.prefix, "{", owner, "}", rest]
+        self.prefix.len().saturating_add(key.as_bytes().len()).saturating_add(2)
     }
 
     /// The key of an entry; `None` where `text` is none that [`key`](Self::key) makes.
