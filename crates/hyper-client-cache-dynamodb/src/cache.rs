@@ -3,14 +3,12 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::types::AttributeValue;
-use futures_core::stream::BoxStream;
 use hyper_client_cache_core::Result;
-use hyper_client_cache_core::cache::{Cache, Expected, GuardedCache, Record, Stored, codec, parts};
-use hyper_client_cache_core::storage::{CacheKey, Guard, Storage, StorageStats};
+use hyper_client_cache_core::cache::{Cache, CacheHandle, Expected, MaybeGuarded, Record, Stored, codec, parts};
+use hyper_client_cache_core::storage::{CacheKey, Guard, Storage};
 
 use crate::batch::{Change, Place};
 use crate::config::{DynamoDbConfig, Protection};
@@ -30,12 +28,7 @@ pub struct DynamoDbCache(Arc<Inner>);
 
 struct Inner {
     table: Arc<Table>,
-    cache: Front,
-}
-
-enum Front {
-    Guarded(GuardedCache<Storages>),
-    Bare(Storages),
+    cache: MaybeGuarded<Storages>,
 }
 
 impl DynamoDbCache {
@@ -47,99 +40,35 @@ impl DynamoDbCache {
     /// The guard before the table, for its counters and its state; `None` where there is none.
     #[must_use]
     pub fn guard(&self) -> Option<&Guard> {
-        match &self.0.cache {
-            Front::Guarded(guarded) => Some(guarded.guard()),
-            Front::Bare(_) => None,
-        }
+        self.0.cache.guard()
     }
 
     pub(crate) fn from_config(config: &DynamoDbConfig) -> error::Result<Self> {
         let table = Arc::new(Table::new(config)?);
-        let storages = Storages::new(&table);
-        let cache = match &config.guard {
-            Protection::Default => Front::Guarded(GuardedCache::new(storages)),
-            Protection::Guard(guard) => Front::Guarded(GuardedCache::with_guard(storages, guard)),
-            Protection::None => Front::Bare(storages),
+        let guard = match &config.guard {
+            Protection::Default => Some(Guard::default()),
+            Protection::Guard(guard) => Some(guard.clone()),
+            Protection::None => None,
         };
+        let cache = MaybeGuarded::new(Storages::new(&table), guard.as_ref());
         Ok(Self(Arc::new(Inner { table, cache })))
     }
 
     pub(crate) async fn prepare(&self) -> error::Result<()> {
         schema::prepare(&self.0.table).await
     }
-
-    fn cache(&self) -> &dyn Cache {
-        match &self.0.cache {
-            Front::Guarded(guarded) => guarded,
-            Front::Bare(storages) => storages,
-        }
-    }
 }
 
 impl fmt::Debug for DynamoDbCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let guarded = matches!(self.0.cache, Front::Guarded(_));
+        let guarded = self.0.cache.guard().is_some();
         f.debug_struct("DynamoDbCache").field("table", &self.0.table).field("guarded", &guarded).finish()
     }
 }
 
-#[deny(clippy::missing_trait_methods)]
-#[async_trait]
-impl Cache for DynamoDbCache {
-    fn responses(&self) -> &dyn Storage {
-        self.cache().responses()
-    }
-
-    fn redirects(&self) -> &dyn Storage {
-        self.cache().redirects()
-    }
-
-    fn bodies(&self) -> Option<&dyn Storage> {
-        self.cache().bodies()
-    }
-
-    async fn get(&self, key: &CacheKey) -> Result<Option<Stored>> {
-        self.cache().get(key).await
-    }
-
-    async fn put(&self, key: &CacheKey, stored: Stored, replaced: Option<&Stored>) -> Result<()> {
-        self.cache().put(key, stored, replaced).await
-    }
-
-    async fn refresh(&self, key: &CacheKey, stored: Stored) -> Result<bool> {
-        self.cache().refresh(key, stored).await
-    }
-
-    async fn delete(&self, key: &CacheKey) -> Result<bool> {
-        self.cache().delete(key).await
-    }
-
-    async fn delete_many(&self, keys: &[CacheKey]) -> Result<u64> {
-        self.cache().delete_many(keys).await
-    }
-
-    async fn delete_parts(&self, record: &Record) -> Result<()> {
-        self.cache().delete_parts(record).await
-    }
-
-    async fn delete_expired(&self, now: SystemTime) -> Result<u64> {
-        self.cache().delete_expired(now).await
-    }
-
-    fn records(&self) -> BoxStream<'_, Result<(CacheKey, Stored)>> {
-        self.cache().records()
-    }
-
-    async fn clear(&self) -> Result<()> {
-        self.cache().clear().await
-    }
-
-    fn stats(&self) -> StorageStats {
-        self.cache().stats()
-    }
-
-    async fn close(&self) -> Result<()> {
-        self.cache().close().await
+impl CacheHandle for DynamoDbCache {
+    fn cache(&self) -> &dyn Cache {
+        self.0.cache.cache()
     }
 }
 

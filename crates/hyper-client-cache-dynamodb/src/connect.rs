@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
-use aws_sdk_dynamodb::config::{BehaviorVersion, Builder, Credentials, Region, SharedHttpClient};
+use aws_sdk_dynamodb::config::{
+    BehaviorVersion, Builder, Credentials, Region, SharedHttpClient, StalledStreamProtectionConfig,
+};
 use aws_sdk_dynamodb::{Client, Config};
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
@@ -59,6 +61,10 @@ pub(crate) fn client(config: &DynamoDbConfig) -> Result<Client> {
     if given.retry_config().is_none() {
         let retries = RetryConfig::standard().with_initial_backoff(INITIAL_BACKOFF).with_max_backoff(MAX_BACKOFF);
         builder.set_retry_config(Some(retries));
+    }
+    if given.stalled_stream_protection().is_none() {
+        // Answers are short and read whole, within the time-out of the operation.
+        builder.set_stalled_stream_protection(Some(StalledStreamProtectionConfig::disabled()));
     }
     if config.operation_timeout.is_some() || given.timeout_config().is_none() {
         let limit = config.operation_timeout.unwrap_or(DynamoDbConfig::DEFAULT_OPERATION_TIMEOUT);

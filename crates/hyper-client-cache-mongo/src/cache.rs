@@ -2,14 +2,12 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use async_trait::async_trait;
-use futures_core::stream::BoxStream;
 use futures_util::future::{Either, select};
 use hyper_client_cache_core::Result;
-use hyper_client_cache_core::cache::{Cache, GuardedCache, Record, Stored, codec};
-use hyper_client_cache_core::storage::{CacheKey, Entry, Guard, Storage, StorageStats};
+use hyper_client_cache_core::cache::{Cache, CacheHandle, MaybeGuarded, Stored, codec};
+use hyper_client_cache_core::storage::{CacheKey, Entry, Guard, Storage};
 use mongodb::Database;
 use mongodb::bson::doc;
 
@@ -43,12 +41,7 @@ pub struct MongoCache(Arc<Inner>);
 
 struct Inner {
     name: String,
-    front: Front,
-}
-
-enum Front {
-    Guarded(GuardedCache<Collections>),
-    Bare(Collections),
+    cache: MaybeGuarded<Collections>,
 }
 
 impl MongoCache {
@@ -70,20 +63,14 @@ impl MongoCache {
 
     pub(crate) fn new(config: &MongoConfig, database: Database, is_ours: bool) -> Self {
         let collections = Collections::new(Arc::new(Shared::new(config, database, is_ours)));
-        let front = match &config.guard {
-            Some(guard) => Front::Guarded(GuardedCache::with_guard(collections, guard)),
-            None => Front::Bare(collections),
-        };
-        Self(Arc::new(Inner { name: config.name.clone(), front }))
+        let cache = MaybeGuarded::new(collections, config.guard.as_ref());
+        Self(Arc::new(Inner { name: config.name.clone(), cache }))
     }
 
     /// The guard before the server; `None` where it was left out.
     #[must_use]
     pub fn guard(&self) -> Option<&Guard> {
-        match &self.0.front {
-            Front::Guarded(guarded) => Some(guarded.guard()),
-            Front::Bare(_) => None,
-        }
+        self.0.cache.guard()
     }
 
     pub(crate) fn storage(&self) -> MongoStorage {
@@ -103,17 +90,7 @@ impl MongoCache {
     }
 
     fn collections(&self) -> &Collections {
-        match &self.0.front {
-            Front::Guarded(guarded) => guarded.inner(),
-            Front::Bare(collections) => collections,
-        }
-    }
-
-    fn cache(&self) -> &dyn Cache {
-        match &self.0.front {
-            Front::Guarded(guarded) => guarded,
-            Front::Bare(collections) => collections,
-        }
+        self.0.cache.inner()
     }
 }
 
@@ -123,63 +100,9 @@ impl fmt::Debug for MongoCache {
     }
 }
 
-#[deny(clippy::missing_trait_methods)]
-#[async_trait]
-impl Cache for MongoCache {
-    fn responses(&self) -> &dyn Storage {
-        self.cache().responses()
-    }
-
-    fn redirects(&self) -> &dyn Storage {
-        self.cache().redirects()
-    }
-
-    fn bodies(&self) -> Option<&dyn Storage> {
-        self.cache().bodies()
-    }
-
-    async fn get(&self, key: &CacheKey) -> Result<Option<Stored>> {
-        self.cache().get(key).await
-    }
-
-    async fn put(&self, key: &CacheKey, stored: Stored, replaced: Option<&Stored>) -> Result<()> {
-        self.cache().put(key, stored, replaced).await
-    }
-
-    async fn refresh(&self, key: &CacheKey, stored: Stored) -> Result<bool> {
-        self.cache().refresh(key, stored).await
-    }
-
-    async fn delete(&self, key: &CacheKey) -> Result<bool> {
-        self.cache().delete(key).await
-    }
-
-    async fn delete_many(&self, keys: &[CacheKey]) -> Result<u64> {
-        self.cache().delete_many(keys).await
-    }
-
-    async fn delete_parts(&self, record: &Record) -> Result<()> {
-        self.cache().delete_parts(record).await
-    }
-
-    async fn delete_expired(&self, now: SystemTime) -> Result<u64> {
-        self.cache().delete_expired(now).await
-    }
-
-    fn records(&self) -> BoxStream<'_, Result<(CacheKey, Stored)>> {
-        self.cache().records()
-    }
-
-    async fn clear(&self) -> Result<()> {
-        self.cache().clear().await
-    }
-
-    fn stats(&self) -> StorageStats {
-        self.cache().stats()
-    }
-
-    async fn close(&self) -> Result<()> {
-        self.cache().close().await
+impl CacheHandle for MongoCache {
+    fn cache(&self) -> &dyn Cache {
+        self.0.cache.cache()
     }
 }
 

@@ -11,6 +11,7 @@ pub mod codec;
 mod expected;
 mod ext;
 mod guarded;
+mod handle;
 pub mod ledger;
 mod memory;
 pub mod parts;
@@ -31,6 +32,7 @@ pub use self::expected::Expected;
 pub(crate) use self::ext::Contents;
 pub use self::ext::{CacheExt, CachedResponse, Copied, Filter, SortBy};
 pub use self::guarded::GuardedCache;
+pub use self::handle::{CacheHandle, MaybeGuarded};
 pub use self::memory::{MemoryCache, MemoryCacheBuilder};
 pub use self::record::{
     BodyPlace, Freshness, Group, LifetimeSource, Record, ResponseRecord, Selecting, Variant, Variants,
