@@ -13,8 +13,8 @@
 //!
 //! In reading order: [`contract`] (the rules), [`reference`](mod@reference) (the smallest storage that keeps them
 //! all), [`broken`] (one storage for each rule that does not), [`FaultyStorage`] (one that fails when told to),
-//! [`proxy`] (a way to a real server that fails when told to), [`processes`] (several processes on one store, killed
-//! again and again), [`ManualClock`].
+//! [`proxy`] (a way to a real server that fails when told to), `outages` (what requests see of that, with the feature
+//! `session`), [`processes`] (several processes on one store, killed again and again), [`ManualClock`].
 //!
 //! ```
 //! use hyper_client_cache_testkit::contract;
@@ -37,6 +37,9 @@ pub mod reference;
 pub mod origin;
 
 pub mod proxy;
+
+#[cfg(feature = "session")]
+pub mod outages;
 
 pub mod processes;
 

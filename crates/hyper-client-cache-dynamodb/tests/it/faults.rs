@@ -10,10 +10,10 @@ use hyper_client_cache_core::CachedSession;
 use hyper_client_cache_core::cache::Cache;
 use hyper_client_cache_core::clock::system_clock;
 use hyper_client_cache_core::error::ErrorKind;
-use hyper_client_cache_core::storage::{BreakerState, Entry, Guard};
+use hyper_client_cache_core::storage::{Entry, Guard};
 use hyper_client_cache_dynamodb::{DynamoDbCache, DynamoDbConfig};
 use hyper_client_cache_testkit::origin::{Answer, Gate, Origin, Recorded};
-use hyper_client_cache_testkit::proxy::{Fault, Proxy};
+use hyper_client_cache_testkit::outages::Outage;
 use serde_json::{Value, json};
 
 use crate::support::{KEY_ID, SECRET, Tables, key, url};
@@ -142,60 +142,21 @@ async fn a_service_that_does_nothing_is_given_up() {
     assert!((2..=10).contains(&endpoint.count()), "{} tries", endpoint.count());
 }
 
-/// A session whose table is behind a proxy that the test makes fail.
-struct Case {
-    _tables: Tables,
-    proxy: Proxy,
-    cache: DynamoDbCache,
-    session: CachedSession,
-    origin: Origin,
-}
-
-impl Case {
-    /// Deadlines as on a busy machine, so that only what the proxy does is a fault.
-    async fn new() -> Self {
-        let tables = Tables::new();
-        let server = url().trim_start_matches("http://").trim_end_matches('/').parse().expect("an address and a port");
-        let proxy = Proxy::to(server).await.unwrap();
-        let patience = Duration::from_secs(2);
-        let guard = Guard::builder().deadline(patience).write_deadline(patience).failures(2);
-        let guard = guard.probe_after(Duration::from_millis(50)).build().unwrap();
-        let config = tables.config("c").clock(system_clock()).endpoint_url(format!("http://{}", proxy.addr()));
-        let cache = config.guard(guard).connect().await.unwrap();
-        let session = CachedSession::builder().cache(cache.clone()).build().unwrap();
-        Self { _tables: tables, proxy, cache, session, origin: origin().await }
-    }
-
-    async fn ask(&self, path: &str) -> bool {
-        ask(&self.session, &self.origin, path).await
-    }
-
-    async fn hits_again(&self) {
-        for _ in 0..100 {
-            if self.ask("/").await {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        panic!("no hit five seconds after the server came back");
-    }
+/// A table behind a proxy that the test makes fail.
+async fn outage(tables: &Tables) -> Outage {
+    let server = url().trim_start_matches("http://").trim_end_matches('/').parse().expect("an address and a port");
+    let outage = Outage::new(server, async |at, guard| {
+        let config = tables.config("c").clock(system_clock()).endpoint_url(format!("http://{at}"));
+        config.guard(guard).connect().await.unwrap()
+    });
+    outage.await.unwrap()
 }
 
 /// Cases 204 and 207: refused in mid-run, then back, by itself.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_gone_is_a_miss_and_hits_come_back_with_it() {
-    let case = Case::new().await;
-    assert!(!case.ask("/").await);
-    case.session.layer().flush().await;
-    assert!(case.ask("/").await);
-    case.proxy.set(Fault::Refuse).await;
-    for path in ["/1", "/2", "/3", "/4"] {
-        assert!(!case.ask(path).await, "the origin answers");
-    }
-    assert_eq!(case.cache.guard().unwrap().state(), BreakerState::Open);
-    assert!(case.session.stats().guard.refused > 0);
-    case.proxy.set(Fault::None).await;
-    case.hits_again().await;
+    let tables = Tables::new();
+    outage(&tables).await.of_a_server_that_is_gone().await.unwrap();
 }
 
 /// Case 204: a server that is not there at the start is no error of `open`, and one of `connect`.
@@ -215,31 +176,15 @@ async fn a_server_that_was_never_there_is_a_miss_or_an_error_of_connect() {
 /// Case 205: accepts and never answers. The request goes on after the deadline, and at once when the breaker is open.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_hangs_costs_a_deadline_and_then_nothing() {
-    let case = Case::new().await;
-    case.ask("/").await;
-    case.session.layer().flush().await;
-    case.proxy.set(Fault::Hang).await;
-    for path in ["/1", "/2", "/3", "/4"] {
-        assert!(!case.ask(path).await);
-    }
-    let stats = case.cache.guard().unwrap().stats();
-    assert!(stats.timed_out + stats.failed >= 2 && stats.refused > 0, "{stats:?}");
-    case.proxy.set(Fault::None).await;
-    case.hits_again().await;
+    let tables = Tables::new();
+    outage(&tables).await.of_a_server_that_hangs().await.unwrap();
 }
 
 /// Cases 206 and 208: an answer that drips or is cut is no answer, and the next one is not its rest.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dripping_or_cut_answer_is_a_miss() {
-    let case = Case::new().await;
-    case.ask("/").await;
-    case.session.layer().flush().await;
-    for (path, fault) in [("/1", Fault::CutAfter(40)), ("/2", Fault::Drip(Duration::from_secs(1)))] {
-        case.proxy.set(fault).await;
-        assert!(!case.ask(path).await);
-        case.proxy.set(Fault::None).await;
-        case.hits_again().await;
-    }
+    let tables = Tables::new();
+    outage(&tables).await.of_answers_that_drip_or_are_cut().await.unwrap();
 }
 
 /// Case 210: calls given up at any moment leave no answer for another call.

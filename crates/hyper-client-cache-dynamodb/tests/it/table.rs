@@ -13,7 +13,7 @@ use hyper_client_cache_dynamodb::aws_sdk_dynamodb::types::{
 };
 use hyper_client_cache_dynamodb::{DynamoDbAttributes, DynamoDbCache};
 
-use crate::support::{KEY_ID, SECRET, Tables, bare, item, key, url};
+use crate::support::{KEY_ID, SECRET, Tables, bare, item, key, replace, url};
 
 /// The table is billed on demand, has its index, and its TTL is on.
 #[tokio::test]
@@ -139,6 +139,30 @@ async fn what_has_expired_is_invisible_while_it_lies_in_the_table() {
     assert_eq!(storage.read(&key(1)).await.unwrap(), None);
     assert_eq!(storage.size().await.unwrap(), 0);
     assert!(item(&tables.name("expired"), "response", &key(1)).await.is_some(), "it still lies there");
+}
+
+/// Case 145: a walk through all entries finds what has rotted and removes it, while everything else is read.
+#[tokio::test]
+async fn a_walk_through_all_entries_removes_what_is_damaged() {
+    use futures_util::TryStreamExt;
+
+    let tables = Tables::new();
+    let storage = tables.config("rotten").open_storage().await.unwrap();
+    for number in 0..5 {
+        storage.write(&key(number), Entry::new("head", "body")).await.unwrap();
+    }
+    for number in [1, 3] {
+        let (head, _) = item(&tables.name("rotten"), "response", &key(number)).await.unwrap();
+        replace(&tables.name("rotten"), "response", &key(number), head, b"bodx".to_vec()).await;
+    }
+    let walk = async { storage.entries().try_collect::<Vec<_>>().await.unwrap().len() };
+    let (walked, read) = futures_util::future::join(walk, storage.read(&key(0))).await;
+    assert_eq!((walked, read.unwrap()), (3, Some(Entry::new("head", "body"))));
+    assert_eq!(storage.stats().corrupt, 2);
+    for number in 0..5 {
+        let there = item(&tables.name("rotten"), "response", &key(number)).await.is_some();
+        assert_eq!(there, ![1, 3].contains(&number), "what was damaged is gone: {number}");
+    }
 }
 
 /// A client, or the configuration that all SDKs share, is used as it is.

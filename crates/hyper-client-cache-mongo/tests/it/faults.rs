@@ -4,112 +4,48 @@ use std::time::Duration;
 
 use hyper_client_cache_core::CachedSession;
 use hyper_client_cache_core::cache::Cache;
-use hyper_client_cache_core::storage::{BreakerState, Guard};
+use hyper_client_cache_core::storage::Guard;
 use hyper_client_cache_mongo::MongoCache;
 use hyper_client_cache_mongo::mongodb::Client;
 use hyper_client_cache_mongo::mongodb::bson::doc;
 use hyper_client_cache_testkit::origin::{Answer, Origin};
-use hyper_client_cache_testkit::proxy::{Fault, Proxy};
+use hyper_client_cache_testkit::outages::Outage;
 
 use crate::support::{Databases, address, url};
 
-/// A session whose cache is behind a proxy that the test makes fail.
-struct Case {
-    _databases: Databases,
-    proxy: Proxy,
-    cache: MongoCache,
-    session: CachedSession,
-    origin: Origin,
-}
-
-impl Case {
-    /// Deadlines as on a busy machine, so that only what the proxy does is a fault.
-    async fn new() -> Self {
-        let databases = Databases::new();
-        let proxy = Proxy::to(address()).await.unwrap();
-        let guard =
-            Guard::builder().deadline(Duration::from_secs(2)).write_deadline(Duration::from_secs(2)).failures(2);
-        let guard = guard.probe_after(Duration::from_millis(50)).build().unwrap();
-        let cache = MongoCache::builder(databases.name("c"))
-            .url(format!("mongodb://{}/?directConnection=true&connectTimeoutMS=500", proxy.addr()))
+/// A cache behind a proxy that the test makes fail.
+async fn outage(databases: &Databases) -> Outage {
+    let outage = Outage::new(address(), async |at, guard| {
+        MongoCache::builder(databases.name("c"))
+            .url(format!("mongodb://{at}/?directConnection=true&connectTimeoutMS=500"))
             .server_selection_timeout(Duration::from_millis(500))
             .guard(guard)
             .connect()
             .await
-            .unwrap();
-        let session = CachedSession::builder().cache(cache.clone()).build().unwrap();
-        let origin = Origin::scripted().await;
-        for path in ["/", "/1", "/2", "/3", "/4"] {
-            origin.on(path, Answer::ok("hello").header("cache-control", "max-age=600"));
-        }
-        Self { _databases: databases, proxy, cache, session, origin }
-    }
-
-    /// Whether the answer, which is right in any case, came from the cache.
-    async fn ask(&self, path: &str) -> bool {
-        let response = self.session.get(self.origin.url(path)).send().await.unwrap();
-        let from_cache = response.from_cache();
-        assert_eq!(response.text().await.unwrap(), "hello");
-        from_cache
-    }
-
-    async fn hits_again(&self) {
-        for _ in 0..100 {
-            if self.ask("/").await {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        panic!("no hit five seconds after the server came back");
-    }
+            .unwrap()
+    });
+    outage.await.unwrap()
 }
 
-/// Cases 204 and 207: refused in mid-run, then back.
+/// Cases 204 and 207: refused in mid-run, then back, by itself.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_gone_is_a_miss_and_hits_come_back_with_it() {
-    let case = Case::new().await;
-    assert!(!case.ask("/").await);
-    case.session.layer().flush().await;
-    assert!(case.ask("/").await);
-    case.proxy.set(Fault::Refuse).await;
-    // Each path once: what waits to be stored is a hit in this process.
-    for path in ["/1", "/2", "/3", "/4"] {
-        assert!(!case.ask(path).await, "the origin answers");
-    }
-    assert_eq!(case.cache.guard().unwrap().state(), BreakerState::Open);
-    assert!(case.session.stats().guard.refused > 0);
-    case.proxy.set(Fault::None).await;
-    case.hits_again().await;
+    let databases = Databases::new();
+    outage(&databases).await.of_a_server_that_is_gone().await.unwrap();
 }
 
 /// Case 205: accepts and never answers. The request goes on after the deadline, and at once when the breaker is open.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_hangs_costs_a_deadline_and_then_nothing() {
-    let case = Case::new().await;
-    case.ask("/").await;
-    case.session.layer().flush().await;
-    case.proxy.set(Fault::Hang).await;
-    for path in ["/1", "/2", "/3", "/4"] {
-        assert!(!case.ask(path).await);
-    }
-    let stats = case.cache.guard().unwrap().stats();
-    assert!(stats.timed_out + stats.failed >= 2 && stats.refused > 0, "{stats:?}");
-    case.proxy.set(Fault::None).await;
-    case.hits_again().await;
+    let databases = Databases::new();
+    outage(&databases).await.of_a_server_that_hangs().await.unwrap();
 }
 
 /// Cases 206 and 208: an answer that drips or is cut is no answer, and the next one is not its rest.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dripping_or_cut_answer_is_a_miss() {
-    let case = Case::new().await;
-    case.ask("/").await;
-    case.session.layer().flush().await;
-    for (path, fault) in [("/1", Fault::CutAfter(40)), ("/2", Fault::Drip(Duration::from_secs(1)))] {
-        case.proxy.set(fault).await;
-        assert!(!case.ask(path).await);
-        case.proxy.set(Fault::None).await;
-        case.hits_again().await;
-    }
+    let databases = Databases::new();
+    outage(&databases).await.of_answers_that_drip_or_are_cut().await.unwrap();
 }
 
 /// Case 224: a login that is refused later is a miss too, and its text shows no password.

@@ -11,7 +11,8 @@ use hyper_client_cache_core::clock::Clock;
 use hyper_client_cache_core::storage::{CacheKey, Entry, Guard, Storage};
 use hyper_client_cache_core::{CachedSession, ErrorKind};
 use hyper_client_cache_mongo::MongoCache;
-use hyper_client_cache_mongo::mongodb::bson::{Document, doc};
+use hyper_client_cache_mongo::mongodb::bson::spec::BinarySubtype;
+use hyper_client_cache_mongo::mongodb::bson::{Binary, Document, doc};
 use hyper_client_cache_mongo::mongodb::options::IndexOptions;
 use hyper_client_cache_mongo::mongodb::{Client, IndexModel};
 use hyper_client_cache_testkit::ManualClock;
@@ -90,6 +91,60 @@ async fn a_collection_of_another_program_is_an_error_that_names_it() {
     assert!(error.to_string().contains("responses"), "{error}");
     let left = client.database(&name).collection::<Document>("responses").count_documents(doc! {}).await.unwrap();
     assert_eq!(left, 1, "nothing of it was touched");
+}
+
+/// Case 120: what reads like an operator, or like a path into a document, is a string on its way in and out, and finds
+/// nothing but itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_looks_like_an_operator_is_a_string() {
+    const TEXTS: [&str; 5] = [r#"{"$ne":1}"#, "$where", "a.b", "$x", "1; db.dropDatabase()"];
+
+    let databases = Databases::new();
+    let patience = Duration::from_secs(20);
+    let guard = Guard::builder().deadline(patience).write_deadline(patience).build().unwrap();
+    let cache = MongoCache::builder(databases.name("c")).url(url()).guard(guard).connect().await.unwrap();
+    let session = CachedSession::builder().cache(cache.clone()).build().unwrap();
+    let origin = Origin::scripted().await;
+    origin.on("/", Answer::ok(TEXTS[0]).header("cache-control", "max-age=600").header("vary", "x-text"));
+    let ask = async |text: &str| {
+        let request = session.get(origin.url("/")).query(&[(text, text)]).header("x-text", text);
+        let response = request.send().await.unwrap();
+        let from_cache = response.from_cache();
+        assert_eq!(response.text().await.unwrap(), TEXTS[0]);
+        session.layer().flush().await;
+        from_cache
+    };
+    for from_cache in [false, true] {
+        for text in TEXTS {
+            assert_eq!(ask(text).await, from_cache, "{text}");
+        }
+    }
+    assert!(!ask("another").await);
+    // As whole entries too, whose bytes are the caller's.
+    for (number, text) in (0..).zip(TEXTS) {
+        let entry = Entry::new(text, text);
+        cache.responses().write(&key(number), entry.clone()).await.unwrap();
+        assert_eq!(cache.responses().read(&key(number)).await.unwrap(), Some(entry));
+    }
+}
+
+/// Case 145: a walk through all entries finds what has rotted and removes it, while everything else is read.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_walk_through_all_entries_removes_what_is_damaged() {
+    let databases = Databases::new();
+    let storage = MongoCache::builder(databases.name("c")).url(url()).open_storage().await.unwrap();
+    for number in 0..5 {
+        storage.write(&key(number), Entry::new("head", "body")).await.unwrap();
+    }
+    let client = Client::with_uri_str(url()).await.unwrap();
+    let documents = client.database(&databases.name("c")).collection::<Document>("responses");
+    let rotten = doc! { "$set": { "body": Binary { subtype: BinarySubtype::Generic, bytes: b"bodx".to_vec() } } };
+    documents.update_many(doc! { "_id": { "$in": ["key-1", "key-3"] } }, rotten).await.unwrap();
+    let walk = async { storage.entries().try_collect::<Vec<_>>().await.unwrap().len() };
+    let (walked, read) = futures_util::future::join(walk, storage.read(&key(0))).await;
+    assert_eq!((walked, read.unwrap()), (3, Some(Entry::new("head", "body"))));
+    assert_eq!(storage.stats().corrupt, 2);
+    assert_eq!(documents.count_documents(doc! {}).await.unwrap(), 3, "what was damaged is gone");
 }
 
 /// A client that was given stays open when the cache is closed.
