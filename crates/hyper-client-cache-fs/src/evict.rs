@@ -150,3 +150,29 @@ fn remove_part(shared: &Shared, folder: &Folder, part: Id) {
         shared.index().remove(part);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::FsCache;
+    use hyper_client_cache_core::storage::{CacheKey, Entry, Storage};
+
+    /// Case 239: what another process has used since is not what was to go; its new place in the order is noted.
+    #[tokio::test]
+    async fn what_was_used_since_is_spared() {
+        let storage = FsCache::builder("x").use_temp(true).open_storage().await.unwrap();
+        let shared = &storage.engine.shared;
+        let key = CacheKey::new("key").unwrap();
+        let id = Id::new(Store::Responses, &key);
+        storage.write(&key, Entry::new("head", "body")).await.unwrap();
+        let folder = shared.folder();
+        let later = shared.index().get(id).unwrap().used + 1_000_000;
+        let leaf = layout::open_leaf(folder.store(Store::Responses), id.leaf()).unwrap();
+        leaf.touch(id.name().as_str(), later).unwrap();
+        assert!(!evict(shared, &folder, id).unwrap());
+        assert!(storage.contains(&key).await.unwrap());
+        assert_eq!(shared.index().get(id).unwrap().used, later);
+        assert!(evict(shared, &folder, id).unwrap());
+        assert!(!storage.contains(&key).await.unwrap());
+    }
+}

@@ -309,3 +309,30 @@ fn clear_leaf(shared: &Shared, dir: &Dir, store: Store, number: u8) -> std::io::
     }
     failed.map_or(Ok(()), Err)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::FsCache;
+    use hyper_client_cache_core::storage::Storage;
+
+    /// Case 239: whoever met a damaged file removes that one, and none that took its place meanwhile.
+    #[tokio::test]
+    async fn only_the_file_that_was_damaged_is_removed() {
+        let storage = FsCache::builder("x").use_temp(true).open_storage().await.unwrap();
+        let shared = &storage.engine.shared;
+        let (key, newer) = (CacheKey::new("key").unwrap(), Entry::new("newer", "body"));
+        let id = Id::new(Store::Responses, &key);
+        storage.write(&key, Entry::new("older", "body")).await.unwrap();
+        // Held open, so that the newer one is another file for sure.
+        let (_held, met) = open(shared, &shared.folder(), id).unwrap().unwrap();
+        storage.write(&key, newer.clone()).await.unwrap();
+        reject(shared, id, met.identity, FrameError::Damaged);
+        assert_eq!(storage.read(&key).await.unwrap(), Some(newer));
+        let (_, met) = open(shared, &shared.folder(), id).unwrap().unwrap();
+        reject(shared, id, met.identity, FrameError::Newer);
+        assert!(storage.contains(&key).await.unwrap());
+        reject(shared, id, met.identity, FrameError::Damaged);
+        assert!(!storage.contains(&key).await.unwrap());
+    }
+}

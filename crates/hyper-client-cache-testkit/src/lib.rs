@@ -14,7 +14,8 @@
 //! In reading order: [`contract`] (the rules), [`reference`](mod@reference) (the smallest storage that keeps them
 //! all), [`broken`] (one storage for each rule that does not), [`FaultyStorage`] (one that fails when told to),
 //! [`proxy`] (a way to a real server that fails when told to), `outages` (what requests see of that, with the feature
-//! `session`), [`processes`] (several processes on one store, killed again and again), [`ManualClock`].
+//! `session`), [`processes`] (several processes on one store, killed again and again), [`bounds`] (what goes first where
+//! there is no room), [`ManualClock`].
 //!
 //! ```
 //! use hyper_client_cache_testkit::contract;
@@ -42,6 +43,8 @@ pub mod proxy;
 pub mod outages;
 
 pub mod processes;
+
+pub mod bounds;
 
 pub mod broken;
 

@@ -15,7 +15,7 @@ use hyper_client_cache_core::{CachedSession, ErrorKind};
 use hyper_client_cache_fs::FsCache;
 use hyper_client_cache_testkit::origin::{Answer, Origin};
 
-use crate::support::{files, key};
+use crate::support::{Warnings, files, key};
 
 const FOLDER: &str = "HCC_FS_TEST_FAULT";
 
@@ -111,11 +111,12 @@ async fn a_full_disk_costs_no_answer() {
 }
 
 /// Case 147: on a read-only file system, and in a directory without the right to write, what is there is a hit, and what
-/// is not comes from the origin.
+/// is not comes from the origin; one warning says so.
 #[tokio::test]
 async fn a_directory_that_may_not_be_written_is_read() {
     let name = "a_directory_that_may_not_be_written_is_read";
     if let Some(folder) = orders() {
+        let warnings = Warnings::of_this_process();
         let cache = FsCache::open(folder.join("cache")).await.unwrap();
         assert_eq!(cache.responses().read(&key(1)).await.unwrap(), Some(Entry::new("head", "body")));
         assert_eq!(cache.responses().size().await.unwrap(), 1);
@@ -133,6 +134,7 @@ async fn a_directory_that_may_not_be_written_is_read() {
             assert_eq!(session.get(origin.url("/")).send().await.unwrap().text().await.unwrap(), "hello");
         }
         assert_eq!(cache.responses().read(&key(1)).await.unwrap(), Some(Entry::new("head", "body")));
+        assert_eq!(warnings.count(), 1);
         return;
     }
     let folder = tempfile::tempdir().unwrap();

@@ -2,20 +2,14 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::TryStreamExt;
-use http::{Method, StatusCode};
 use hyper_client_cache_core::ErrorKind;
-use hyper_client_cache_core::cache::{
-    BodyPlace, Cache, Freshness, LifetimeSource, Record, ResponseRecord, Stored, parts,
-};
-use hyper_client_cache_core::clock::Clock;
+use hyper_client_cache_core::cache::{Cache, parts};
 use hyper_client_cache_core::storage::{CacheKey, Entry, Storage};
 use hyper_client_cache_sqlite::sqlx::sqlite::SqliteConnectOptions;
 use hyper_client_cache_sqlite::{ENTRY_OVERHEAD, SqliteCache};
-use hyper_client_cache_testkit::ManualClock;
+use hyper_client_cache_testkit::{ManualClock, bounds};
 
 use crate::support::{key, number};
 
@@ -58,17 +52,7 @@ async fn recount(path: &Path) {
 #[tokio::test]
 async fn the_least_recently_used_goes_first() {
     let cache = SqliteCache::builder("x").use_temp(true).max_bytes(room(3, 1000)).open().await.unwrap();
-    let responses = cache.responses();
-    for number in 1..=3 {
-        responses.write(&key(number), entry(1000)).await.unwrap();
-    }
-    assert!(responses.read(&key(1)).await.unwrap().is_some());
-    responses.write(&key(4), entry(1000)).await.unwrap();
-    assert_eq!(keys(responses).await, [key(1), key(3), key(4)]);
-    responses.write(&key(3), entry(900)).await.unwrap();
-    responses.write(&key(5), entry(1000)).await.unwrap();
-    assert_eq!(keys(responses).await, [key(3), key(4), key(5)]);
-    assert_eq!(responses.stats().evicted, 2);
+    bounds::the_least_recently_used_goes_first(&cache).await.unwrap();
 }
 
 /// Case 228: the order survives closing and dropping, uses by reading included.
@@ -100,30 +84,15 @@ async fn the_dead_go_before_the_living() {
     let clock = ManualClock::new();
     let config = SqliteCache::builder("x").use_temp(true).clock(Arc::new(clock.clone()));
     let cache = config.max_bytes(room(3, 1000)).open().await.unwrap();
-    let responses = cache.responses();
-    responses.write(&key(1), entry(1000)).await.unwrap();
-    let mortal = entry(1000).retain_until(clock.now() + Duration::from_secs(60));
-    responses.write(&key(2), entry(1000)).await.unwrap();
-    responses.write(&key(3), mortal).await.unwrap();
-    clock.advance(Duration::from_secs(60));
-    responses.write(&key(4), entry(1000)).await.unwrap();
-    assert_eq!(keys(responses).await, [key(1), key(2), key(4)]);
-    assert_eq!(responses.stats().evicted, 0);
+    bounds::the_dead_go_before_the_living(&cache, &clock).await.unwrap();
 }
 
 /// Case 230: an entry over the whole bound is refused and displaces nothing.
 #[tokio::test]
 async fn an_entry_over_the_bound_is_refused() {
     let cache = SqliteCache::builder("x").use_temp(true).max_bytes(room(3, 1000)).open().await.unwrap();
-    let responses = cache.responses();
-    for number in 1..=3 {
-        responses.write(&key(number), entry(1000)).await.unwrap();
-    }
-    let error = responses.write(&key(1), entry(5000)).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::TooLarge);
-    assert_eq!(keys(responses).await, [key(1), key(2), key(3)]);
-    assert_eq!(responses.read(&key(1)).await.unwrap(), Some(entry(1000)));
-    assert_eq!(responses.info().max_entry_len, Some(room(3, 1000) - ENTRY_OVERHEAD));
+    bounds::what_is_over_the_bound_is_refused(&cache).await.unwrap();
+    assert_eq!(cache.responses().info().max_entry_len, Some(room(3, 1000) - ENTRY_OVERHEAD));
 }
 
 /// Case 227: sizes at random, many at once, also after reopening with a smaller bound; case 229: a recount agrees.
@@ -192,20 +161,6 @@ async fn file_and_journal_do_not_grow_without_bound() {
     assert_eq!(len("demo.sqlite-wal"), 0);
 }
 
-fn in_parts(clock: &ManualClock, owner: CacheKey, id: &str, count: u32) -> Stored {
-    let freshness = Freshness::new(clock.now(), None, LifetimeSource::Session);
-    let mut response = ResponseRecord::new(owner, Method::GET, "http://host/", StatusCode::OK, freshness);
-    response.body = BodyPlace::Parts {
-        id: id.to_owned(),
-        count,
-        part_len: 1000,
-        len: u64::from(count) * 1000,
-        checksum: 0,
-        retain_until: None,
-    };
-    Stored::new(Record::Response(response), Bytes::new(), None)
-}
-
 /// A body's parts go with its head, and nobody else's do, not even others of the same owner.
 #[tokio::test]
 async fn the_parts_of_an_evicted_body_go_with_its_head() {
@@ -214,22 +169,7 @@ async fn the_parts_of_an_evicted_body_go_with_its_head() {
     let clock = ManualClock::new();
     let config = SqliteCache::builder(&path).clock(Arc::new(clock.clone()));
     let cache = config.max_bytes(40_000).open().await.unwrap();
-    let bodies = cache.bodies().unwrap();
-    let (old, young) = (CacheKey::from_digest([1; 32]), CacheKey::from_digest([2; 32]));
-    for (owner, id) in [(old, "aa"), (old, "ab"), (young, "aa")] {
-        for number in 0..8 {
-            let name = parts::key(&owner, id, number).unwrap();
-            bodies.write(&name, parts::entry(&name, vec![b'x'; 1000].into(), None)).await.unwrap();
-        }
-    }
-    cache.put(&old, in_parts(&clock, old, "aa", 8), None).await.unwrap();
-    cache.put(&young, in_parts(&clock, young, "aa", 8), None).await.unwrap();
-    cache.responses().write(&key(1), entry(9000)).await.unwrap();
-    assert!(!cache.responses().contains(&old).await.unwrap());
-    assert!(cache.responses().contains(&young).await.unwrap());
-    let left = keys(bodies).await;
-    assert_eq!(left.len(), 16);
-    assert!(!left.iter().any(|name| name.as_str().starts_with(&format!("{old}-aa-"))));
+    bounds::parts_go_with_their_head(&cache, &clock).await.unwrap();
     cache.close().await.unwrap();
     recount(&path).await;
 }
