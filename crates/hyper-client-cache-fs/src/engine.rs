@@ -357,23 +357,6 @@ impl Shared {
         }
         result
     }
-
-    /// Tells the index what was read.
-    pub(crate) fn apply_uses(&self) {
-        let fresh = self.uses.take_fresh();
-        if !fresh.is_empty() {
-            let mut index = self.index();
-            for (id, used) in fresh {
-                index.touch(id, used);
-            }
-        }
-    }
-
-    /// Writes down what was read since the last time.
-    fn save_uses(&self) {
-        self.apply_uses();
-        crate::ops::save_uses(&self.folder(), &self.uses.take_unsaved());
-    }
 }
 
 impl Drop for Shared {

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::engine::Shared;
 use crate::layout::Id;
 
 /// How many entries may be noted before they are written down.
@@ -61,5 +62,24 @@ impl Uses {
 
     fn noted(&self) -> MutexGuard<'_, Noted> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shared {
+    /// Tells the index what was read.
+    pub(crate) fn apply_uses(&self) {
+        let fresh = self.uses.take_fresh();
+        if !fresh.is_empty() {
+            let mut index = self.index();
+            for (id, used) in fresh {
+                index.touch(id, used);
+            }
+        }
+    }
+
+    /// Writes down what was read since the last time.
+    pub(crate) fn save_uses(&self) {
+        self.apply_uses();
+        crate::ops::save_uses(&self.folder(), &self.uses.take_unsaved());
     }
 }
