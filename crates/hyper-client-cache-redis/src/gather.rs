@@ -3,14 +3,17 @@
 //! What a look-up costs here is not its keys but its command: the way through the driver's task, a timer, a reply that is
 //! waited for. So one that finds little under way is sent at once, by itself; the others wait until something comes back,
 //! and then go as one `MGET`, for which a task is made. Whoever made a look-up that went by itself reads it himself, and
-//! a task that reads for several goes on as long as one of them waits: nobody's leaving is felt by another.
+//! a task that reads for several goes on as long as one of them waits: nobody's leaving is felt by another. Nor is it felt
+//! where somebody neither goes on nor leaves: those who wait go on when his answer comes, not when he takes it.
 //!
 //! On a cluster keys of several requests lie in several slots, and each look-up goes by itself.
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::pin::pin;
+use std::future::Future;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::future::{Either, select};
@@ -67,7 +70,7 @@ impl Gather {
         // Those who are under way when a connection is lost may wait long for the next one.
         self.link.check_connected()?;
         match self.enter(key)? {
-            Turn::Now(_place) => alone().await,
+            Turn::Now(place) => Passing::new(alone(), place).await,
             // Whoever would have read it is lost only with its runtime.
             Turn::Wait(found) => match found.await {
                 Ok(found) => found,
@@ -192,5 +195,58 @@ impl Drop for Place {
         // Without a runtime each of them reads for himself.
         let Ok(runtime) = Handle::try_current() else { return };
         runtime.spawn(async move { place.0.read_all(batch).await });
+    }
+}
+
+/// A look-up that has a place, which it gives back when its answer has come, before anybody looks at that: whoever has
+/// asked may have begun something else first.
+struct Passing<F> {
+    work: F,
+    hold: Arc<Hold>,
+}
+
+/// What is done when the answer comes. One more allocation for a look-up that goes by itself; those that wait have none.
+struct Hold(Mutex<(Option<Place>, Option<Waker>)>);
+
+impl<F> Passing<F> {
+    fn new(work: F, place: Place) -> Self {
+        Self { work, hold: Arc::new(Hold(Mutex::new((Some(place), None)))) }
+    }
+}
+
+impl<F: Future + Unpin> Future for Passing<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.hold.lock().1 = Some(cx.waker().clone());
+        let waker = Waker::from(Arc::clone(&self.hold));
+        Pin::new(&mut self.work).poll(&mut Context::from_waker(&waker))
+    }
+}
+
+impl<F> Drop for Passing<F> {
+    fn drop(&mut self) {
+        self.hold.release();
+    }
+}
+
+impl Hold {
+    fn lock(&self) -> MutexGuard<'_, (Option<Place>, Option<Waker>)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn release(&self) -> Option<Waker> {
+        // Given back after the lock is, because others are sent on their way by that.
+        let (place, waker) = std::mem::take(&mut *self.lock());
+        drop(place);
+        waker
+    }
+}
+
+impl Wake for Hold {
+    fn wake(self: Arc<Self>) {
+        if let Some(waker) = self.release() {
+            waker.wake();
+        }
     }
 }

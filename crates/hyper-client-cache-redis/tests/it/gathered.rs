@@ -304,3 +304,20 @@ fn a_runtime_that_ends_leaves_those_of_another_their_answers() {
         cache.close().await.unwrap();
     });
 }
+
+/// Case 175: whoever begins look-ups and waits for another one before he goes on with them gets that other one.
+#[tokio::test(flavor = "multi_thread")]
+async fn look_ups_that_are_left_alone_do_not_hold_up_the_next() {
+    let name = unique("left");
+    let cache = patient(RedisCache::builder(&name).url(standalone())).connect().await.unwrap();
+    fill(&cache, 10).await;
+    let left = begun(&cache, 0..UNDER_WAY);
+    let next = tokio::time::timeout(Duration::from_secs(20), join_all(look_ups(&cache, UNDER_WAY..10)));
+    for (number, found) in next.await.unwrap() {
+        assert!(is_own(number, &found), "{number}: {found:?}");
+    }
+    for (number, found) in join_all(left).await {
+        assert!(is_own(number, &found), "{number}: {found:?}");
+    }
+    remove(&standalone(), &name).await;
+}
