@@ -9,8 +9,9 @@ use sqlx::{SqlStr, Sqlite};
 use crate::queue::{NewRow, Task};
 use crate::sql::{MAX_ROWS, hash_of, padded};
 
-/// The most bytes in one statement: arguments are copied into the connection.
-const MAX_STATEMENT_BYTES: u64 = 8 * 1024 * 1024;
+/// The most bytes in one statement, beyond the first row: arguments are copied into the connection. So parts of large
+/// bodies, of 256 KiB, are copied one after the other, while a hundred entries of the usual size go together.
+const MAX_STATEMENT_BYTES: u64 = 384 * 1024;
 
 pub(crate) type Query<'q> = sqlx::query::Query<'q, Sqlite, SqliteArguments>;
 
