@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use hyper_client_cache_core::Result;
 use hyper_client_cache_core::storage::{CacheKey, Entry, Storage};
@@ -75,7 +76,8 @@ pub(super) async fn s03_a_killed_writer_leaves_whole_entries(harness: &dyn Harne
     Ok(Verdict::Kept)
 }
 
-/// Starts the victim, kills it once it has acknowledged `after` writes, and says the last it did for each key.
+/// Starts the victim, kills it during a write once it has acknowledged `after` of them, and says the last it did for
+/// each key.
 fn kill(mut command: Command, after: usize) -> Result<BTreeMap<String, u64>, Violation> {
     let failed = |what: &str, error: std::io::Error| Violation::new(format!("{what} the victim failed: {error}"));
     let mut child = command
@@ -87,6 +89,7 @@ fn kill(mut command: Command, after: usize) -> Result<BTreeMap<String, u64>, Vio
     let Some(output) = child.stdout.take() else { return Err(Violation::new("the victim has no output")) };
     let mut acknowledged = BTreeMap::new();
     let mut count = 0_usize;
+    let mut last = Instant::now();
     // What it wrote before it died is still in the pipe afterwards, so the loop runs to the end of it.
     for line in BufReader::new(output).lines() {
         let line = line.map_err(|error| failed("reading from", error))?;
@@ -98,8 +101,12 @@ fn kill(mut command: Command, after: usize) -> Result<BTreeMap<String, u64>, Vio
         acknowledged.insert(name.to_owned(), number);
         count = count.saturating_add(1);
         if count == after {
+            // On a busy machine whoever reads runs at once and the writer does not: a kill that waits for nothing would
+            // always find the writer between two writes.
+            std::thread::sleep(last.elapsed().mul_f64(fastrand::f64()));
             child.kill().map_err(|error| failed("killing", error))?;
         }
+        last = Instant::now();
     }
     child.wait().map_err(|error| failed("waiting for", error))?;
     ensure!(count >= after, "the victim ended by itself after {count} writes");
