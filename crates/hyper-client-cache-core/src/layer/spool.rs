@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::future::{Future, ready};
 use std::hash::Hasher;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -30,8 +30,9 @@ use crate::cache::ledger::{Busy, Ledger, Room};
 use crate::cache::parts;
 use crate::storage::CacheKey;
 
-/// How many parts may be on their way to the store. One more is being put together meanwhile: four in memory.
-const MAX_IN_FLIGHT: usize = 3;
+/// How many parts may be on their way to the store; the next is put together when one of them is there. A store may hold
+/// a copy of one beside them, and the last bytes of a body go there at once.
+const MAX_IN_FLIGHT: usize = 2;
 
 /// How long a body may be held back by the store in any case.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -50,6 +51,8 @@ pub(super) struct Spool {
     max_body_len: Option<u64>,
     stall: Option<(Instant, Pin<Box<Sleep>>)>,
     stalled: Duration,
+    // The turns that the task had had before the last part was sent.
+    turns: u64,
     abandoned: bool,
     finished: bool,
 }
@@ -64,6 +67,8 @@ struct State {
     // How many parts from the first on are written.
     written: AtomicU32,
     failed: AtomicBool,
+    // How often the task had its turn.
+    turns: AtomicU64,
     // Wakes the task although the store does not answer.
     abandoned: Notify,
     landing: Mutex<Option<Landing>>,
@@ -111,6 +116,7 @@ impl Spool {
             waiting: Mutex::default(),
             written: AtomicU32::new(0),
             failed: AtomicBool::new(false),
+            turns: AtomicU64::new(0),
             abandoned: Notify::new(),
             landing: Mutex::new(landing.take()),
         });
@@ -126,6 +132,7 @@ impl Spool {
             max_body_len,
             stall: None,
             stalled: Duration::ZERO,
+            turns: 0,
             abandoned: false,
             finished: false,
         })
@@ -138,21 +145,28 @@ impl Spool {
         self.max_body_len.is_none_or(|limit| len <= limit)
     }
 
-    /// Files the next bytes. Copies them once, into the part that is being assembled.
-    pub(super) fn push(&mut self, mut data: &[u8]) {
-        self.hash.write(data);
-        while !data.is_empty() && !self.abandoned {
+    /// Files as many of the next bytes as there is room for, and says how many these are; all of them where they are the
+    /// `last`. Copies them once, into the part that is being assembled.
+    pub(super) fn push(&mut self, data: &[u8], last: bool) -> usize {
+        let mut rest = data;
+        while !rest.is_empty() && !self.abandoned && (last || self.has_room()) {
             if self.assembling.capacity() == 0 {
                 self.assembling.reserve(self.part_len);
             }
             let room = self.part_len.saturating_sub(self.assembling.len());
-            let (now, later) = data.split_at(room.min(data.len()));
+            let (now, later) = rest.split_at(room.min(rest.len()));
+            self.hash.write(now);
             self.assembling.extend_from_slice(now);
-            data = later;
+            rest = later;
             if self.assembling.len() >= self.part_len {
                 self.send();
             }
         }
+        data.len().saturating_sub(rest.len())
+    }
+
+    fn has_room(&self) -> bool {
+        self.state.waiting().len() < MAX_IN_FLIGHT
     }
 
     /// Tells the task that the body is complete.
@@ -181,6 +195,7 @@ impl Spool {
             is_written: false,
             _room: room,
         });
+        self.turns = self.state.turns.load(Ordering::Acquire);
         let _ = self.queue.send(Message::Part(self.count, part));
         self.count = self.count.saturating_add(1);
     }
@@ -189,7 +204,7 @@ impl Spool {
     ///
     /// The waker must be registered with the shared body's wakers, which the task wakes.
     pub(super) fn poll_room(&mut self, received: u64, cx: &mut Context<'_>) -> Poll<()> {
-        if self.has_failed() || self.state.waiting().len() < MAX_IN_FLIGHT {
+        if self.has_failed() || self.has_room() {
             if let Some((since, _)) = self.stall.take() {
                 self.stalled = self.stalled.saturating_add(since.elapsed());
             }
@@ -199,7 +214,14 @@ impl Spool {
             let allowed = PATIENCE.saturating_add(Duration::from_millis(received.saturating_mul(1000) / SLOWEST));
             (Instant::now(), Box::pin(tokio::time::sleep(allowed.saturating_sub(self.stalled))))
         });
-        if timer.as_mut().poll(cx).is_pending() {
+        let mut is_late = timer.as_mut().poll(cx).is_ready();
+        if is_late && self.state.turns.load(Ordering::Acquire) == self.turns {
+            // Not the store is slow, but the runtime: the task has had no time to hand it the part.
+            let now = Instant::now();
+            timer.as_mut().reset(now.checked_add(PATIENCE).unwrap_or(now));
+            is_late = timer.as_mut().poll(cx).is_ready();
+        }
+        if !is_late {
             return Poll::Pending;
         }
         tracing::debug!(key = %self.state.owner, "the store is too slow for this body");

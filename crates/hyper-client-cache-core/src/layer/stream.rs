@@ -182,19 +182,23 @@ impl Core {
         if let Keep::Deciding(deciding) = &mut self.keep {
             return deciding.take().map_or(Poll::Pending, |deciding| Poll::Ready(After::Decide(deciding)));
         }
-        match self.file(shared) {
-            After::Nothing => {}
-            after => return Poll::Ready(after),
-        }
-        // Before the origin is asked: the connection reads into the same memory again once nobody holds it.
-        self.trim();
-        if let Keep::Spool(spool) = &mut self.keep {
+        loop {
+            match self.file(shared, false) {
+                After::Nothing => {}
+                after => return Poll::Ready(after),
+            }
+            // Before the origin is asked: the connection reads into the same memory again once nobody holds it.
+            self.trim();
+            let Keep::Spool(spool) = &mut self.keep else { break };
             if spool.poll_room(self.end, cx).is_pending() {
                 return Poll::Pending;
             }
             if spool.has_failed() {
                 // The readers go on without the store.
                 return Poll::Ready(self.give_up());
+            }
+            if self.filed == self.end {
+                break;
             }
         }
         let Some(upstream) = &mut self.upstream else { return Poll::Ready(After::Nothing) };
@@ -207,7 +211,7 @@ impl Core {
             Some(Ok(frame)) => match frame.into_data() {
                 Ok(data) if !data.is_empty() => match self.append(data) {
                     // Complete although nobody has asked for the end yet: not every reader does.
-                    After::Nothing if self.is_at_its_end() => match self.file(shared) {
+                    After::Nothing if self.is_at_its_end() => match self.file(shared, true) {
                         After::Nothing => self.complete(),
                         after => after,
                     },
@@ -234,16 +238,16 @@ impl Core {
         if self.announced.is_some_and(|announced| self.end > announced) { self.give_up() } else { After::Nothing }
     }
 
-    /// Gives the store what it has not got yet. Not at once when it comes, because that is a copy, and whoever asked for
-    /// the bytes shall have them first.
-    fn file(&mut self, shared: &Arc<Shared>) -> After {
+    /// Gives the store what it has not got yet, as far as there is room for it, or all of it where it is the `last`. Not at
+    /// once when it comes, because that is a copy, and whoever asked for the bytes shall have them first.
+    fn file(&mut self, shared: &Arc<Shared>, last: bool) -> After {
         match &mut self.keep {
             Keep::Whole { limit, deposit, landing } if self.end > *limit => {
                 // Over the inline limit: from now on in parts, if the body may be stored so.
                 let spool = deposit.take().and_then(|deposit| Spool::begin(deposit, self.end, landing, shared));
-                let Some(mut spool) = spool else { return self.give_up() };
-                self.window.iter().for_each(|chunk| spool.push(chunk));
+                let Some(spool) = spool else { return self.give_up() };
                 self.keep = Keep::Spool(Box::new(spool));
+                self.filed = self.base;
             }
             Keep::Whole { deposit: Some(deposit), .. }
                 if deposit.max_body_len.is_some_and(|limit| self.end > limit) =>
@@ -251,18 +255,20 @@ impl Core {
                 return self.give_up();
             }
             Keep::Spool(spool) if !spool.may_hold(self.end) => return self.give_up(),
-            Keep::Spool(spool) => {
-                let mut at = self.base;
-                for chunk in &self.window {
-                    if at >= self.filed {
-                        spool.push(chunk);
-                    }
-                    at = at.saturating_add(chunk.len() as u64);
-                }
-            }
-            Keep::Whole { .. } | Keep::Deciding(_) | Keep::Nothing => {}
+            Keep::Spool(_) | Keep::Whole { .. } | Keep::Deciding(_) | Keep::Nothing => {}
         }
-        self.filed = self.end;
+        let Keep::Spool(spool) = &mut self.keep else { return After::Nothing };
+        let mut at = self.base;
+        for chunk in &self.window {
+            let new =
+                chunk.get(usize::try_from(self.filed.saturating_sub(at)).unwrap_or(usize::MAX)..).unwrap_or_default();
+            let taken = spool.push(new, last);
+            self.filed = self.filed.saturating_add(taken as u64);
+            if taken < new.len() {
+                break;
+            }
+            at = at.saturating_add(chunk.len() as u64);
+        }
         After::Nothing
     }
 

@@ -84,6 +84,7 @@ impl Filing {
             {
                 return end;
             }
+            self.state.turns.fetch_add(1, Ordering::AcqRel);
             tokio::select! {
                 biased;
                 () = &mut abandoned => return (None, None),

@@ -109,7 +109,7 @@ async fn sessions_that_share_a_cache_see_what_is_on_its_way() {
 async fn closing_waits_for_what_is_on_its_way() {
     let origin = Origin::scripted().await;
     // As many parts as may be on their way at once.
-    for len in [1000, 3 * 262_144] {
+    for len in [1000, 2 * 262_144] {
         origin.on("/a", fresh(Answer::pattern(len)));
         let clock = ManualClock::new();
         let (cache, responses, bodies) = faulty(&clock);
