@@ -140,6 +140,8 @@ impl RedisConfig {
     }
 
     /// Sets how long a command may take, the wait for its turn included, before it fails. Default: 1 second.
+    ///
+    /// A connection over which nothing comes is not given up before that time either.
     pub const fn command_timeout(mut self, timeout: Duration) -> Self {
         self.command_timeout = timeout;
         self

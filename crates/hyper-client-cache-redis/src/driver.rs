@@ -13,7 +13,8 @@ use crate::link::Link;
 /// How long one try to connect may take, and what the driver asks a server while it connects.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long a connection on which something is waited for may be silent before it is given up.
+/// How long a connection on which something is waited for may be silent before it is given up, at least: not before a
+/// command may take longer.
 const SILENCE: Duration = Duration::from_secs(2);
 
 /// How often a connection is looked at for that.
@@ -56,13 +57,14 @@ impl RedisConfig {
         policy.set_jitter(20);
         builder.set_policy(policy);
         builder.with_performance_config(|config| config.default_command_timeout = self.command_timeout);
+        let silence = self.command_timeout.max(SILENCE);
         builder.with_connection_config(|config| {
             config.connection_timeout = CONNECT_TIMEOUT;
             config.internal_command_timeout = CONNECT_TIMEOUT;
             // The link has a bound of its own. With the driver's, whatever finds the queue full is counted as waiting for
             // ever, and while something waits the driver does not flush: the connection would stand still.
             config.max_command_buffer_len = 0;
-            config.unresponsive = UnresponsiveConfig { max_timeout: Some(SILENCE), interval: SILENCE_INTERVAL };
+            config.unresponsive = UnresponsiveConfig { max_timeout: Some(silence), interval: SILENCE_INTERVAL };
             config.tcp.nodelay = Some(true);
             config.reconnect_errors.push(ReconnectError::MasterDown);
         });

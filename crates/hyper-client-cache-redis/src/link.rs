@@ -88,7 +88,7 @@ impl Link {
             owned,
             closed: AtomicBool::new(false),
             state: Arc::new(watch::Sender::new(State::Idle)),
-            silence: Silence::new(),
+            silence: Silence::new(command_timeout),
             task: Mutex::default(),
         }
     }

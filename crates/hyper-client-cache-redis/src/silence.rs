@@ -16,11 +16,9 @@ use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
 
-/// How long nothing may come although something was asked, before the server is asked whether it is there.
+/// How long nothing may come although something was asked, before the server is asked whether it is there; and how long it
+/// may take to answer that. At least: a server that may take longer for a command may do so here too.
 const SILENCE: Duration = Duration::from_secs(1);
-
-/// How long that may take.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// When something was asked and when something came.
 #[derive(Clone, Debug)]
@@ -29,6 +27,8 @@ pub(crate) struct Silence(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     begun: Instant,
+    /// [`SILENCE`], or what a command may take, where that is longer.
+    patience: Duration,
     /// The moment of the first question since the last reply, in milliseconds after `begun`, plus 1; 0 where there is none.
     waiting_since: AtomicU64,
     is_probing: AtomicBool,
@@ -40,9 +40,11 @@ struct Inner {
 }
 
 impl Silence {
-    pub(crate) fn new() -> Self {
+    /// For a server that may take `command_timeout` for a command.
+    pub(crate) fn new(command_timeout: Duration) -> Self {
         Self(Arc::new(Inner {
             begun: Instant::now(),
+            patience: command_timeout.max(SILENCE),
             waiting_since: AtomicU64::new(0),
             is_probing: AtomicBool::new(false),
             is_doubted: AtomicBool::new(false),
@@ -60,7 +62,7 @@ impl Silence {
     pub(crate) fn asked(&self) -> bool {
         let now = self.now();
         let first = self.0.waiting_since.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
-        first.is_err_and(|since| u128::from(now.saturating_sub(since)) > SILENCE.as_millis())
+        first.is_err_and(|since| u128::from(now.saturating_sub(since)) > self.0.patience.as_millis())
     }
 
     /// Somebody waits for a reply from now on.
@@ -95,7 +97,7 @@ impl Silence {
         runtime.spawn(async move {
             for calls in servers {
                 let word = format!("hcc-{}", probing.0.0.words.fetch_add(1, Ordering::Relaxed));
-                match timeout(PROBE_TIMEOUT, calls.ping::<Value>(Some(word.clone()))).await {
+                match timeout(probing.0.0.patience, calls.ping::<Value>(Some(word.clone()))).await {
                     Ok(Ok(reply)) if reply.as_bytes() == Some(word.as_bytes()) => continue,
                     Ok(Ok(_)) => {
                         tracing::warn!("a Redis server's replies have lost their order: the connection is given up")
@@ -162,7 +164,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_reply_that_did_not_come_raises_doubts_that_are_looked_into_now_and_then() {
-        let silence = Silence::new();
+        let silence = Silence::new(SILENCE);
         silence.wait().answered();
         assert!(!silence.doubted());
         drop(silence.wait());
@@ -176,14 +178,17 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn silence_counts_from_the_first_question_after_a_reply() {
-        let silence = Silence::new();
-        assert!(!silence.asked());
-        tokio::time::advance(SILENCE).await;
-        assert!(!silence.asked());
-        tokio::time::advance(Duration::from_millis(1)).await;
-        assert!(silence.asked());
-        silence.heard();
-        tokio::time::advance(SILENCE * 10).await;
-        assert!(!silence.asked(), "nothing was asked meanwhile");
+        // As long as a command may take, and at least so long.
+        for (command_timeout, patience) in [(SILENCE / 5, SILENCE), (SILENCE * 30, SILENCE * 30)] {
+            let silence = Silence::new(command_timeout);
+            assert!(!silence.asked());
+            tokio::time::advance(patience).await;
+            assert!(!silence.asked());
+            tokio::time::advance(Duration::from_millis(1)).await;
+            assert!(silence.asked());
+            silence.heard();
+            tokio::time::advance(patience * 10).await;
+            assert!(!silence.asked(), "nothing was asked meanwhile");
+        }
     }
 }

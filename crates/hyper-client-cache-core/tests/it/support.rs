@@ -89,3 +89,33 @@ pub async fn poll_times<F: Future + ?Sized>(mut future: Pin<&mut F>, polls: usiz
     })
     .await
 }
+
+/// Time of a runtime of one thread that stands still, also while a socket is waited for, and passes when the test says
+/// so: a limit of time is met, or not, however busy the machine is.
+///
+/// What hangs meanwhile would never be told so by a time-out; after a minute the time runs again.
+pub struct StillTime {
+    _held: std::sync::mpsc::Sender<()>,
+}
+
+impl StillTime {
+    /// From now on, until this is dropped.
+    pub fn begin() -> Self {
+        let (held, hold) = std::sync::mpsc::channel();
+        // Paused time jumps to the next timer when every task waits, be it for a socket; not while anything blocks.
+        tokio::task::spawn_blocking(move || hold.recv_timeout(Duration::from_secs(60)));
+        tokio::time::pause();
+        Self { _held: held }
+    }
+
+    /// Lets time pass, and whoever waited for that go on.
+    pub async fn pass(&self, time: Duration) {
+        tokio::time::advance(time).await;
+    }
+}
+
+impl Drop for StillTime {
+    fn drop(&mut self) {
+        tokio::time::resume();
+    }
+}

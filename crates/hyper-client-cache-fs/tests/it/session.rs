@@ -72,27 +72,30 @@ async fn a_304_renews_what_is_stored() {
 }
 
 /// Large bodies lie in parts, stream back exactly, and are made up for where a part is gone or damaged. Case 150.
+///
+/// This one has no more parts than may be on their way, so that it is stored however long the disk takes.
 #[tokio::test]
 async fn a_large_body_is_kept_in_parts() {
+    const LEN: u64 = 700_000;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("cache");
     let origin = Origin::scripted().await;
-    origin.on("/", fresh(Answer::pattern(3 * MIB)));
+    origin.on("/", fresh(Answer::pattern(LEN)));
     let cache = FsCache::open(&path).await.unwrap();
     let session = session(&cache);
-    assert!(is_pattern(session.get(origin.url("/")).send().await.unwrap(), 3 * MIB).await);
+    assert!(is_pattern(session.get(origin.url("/")).send().await.unwrap(), LEN).await);
     until(async || cache.responses().size().await.unwrap() == 1).await;
     let parts = files(&path.join("v1/bodies"));
-    assert_eq!(parts.len(), 12);
+    assert_eq!(parts.len(), 3);
     let response = session.get(origin.url("/")).send().await.unwrap();
     assert!(response.from_cache());
-    assert!(is_pattern(response, 3 * MIB).await);
+    assert!(is_pattern(response, LEN).await);
     assert_eq!(origin.count(), 1);
     // A reader that has begun gets all of it, whatever becomes of the parts.
     let reading = session.get(origin.url("/")).send().await.unwrap();
-    fs::remove_file(&parts[3]).unwrap();
-    fs::write(&parts[5], "damaged").unwrap();
-    assert!(is_pattern(reading, 3 * MIB).await);
+    fs::remove_file(&parts[1]).unwrap();
+    fs::write(&parts[2], "damaged").unwrap();
+    assert!(is_pattern(reading, LEN).await);
 }
 
 /// A request that must not ask the origin finds what is there, and nothing else.

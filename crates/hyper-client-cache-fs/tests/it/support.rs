@@ -40,9 +40,9 @@ pub fn file_of(cache: &Path, store: &str, key: &CacheKey, but: &[&PathBuf]) -> O
     found.map(|path| (path, name.len()))
 }
 
-/// Waits until something that another thread does has happened; panics where it does not within ten seconds.
+/// Waits until something that another thread does has happened; panics where it does not within a minute.
 pub async fn until(mut happened: impl AsyncFnMut() -> bool) {
-    for _ in 0..1000 {
+    for _ in 0..6000 {
         if happened().await {
             return;
         }

@@ -225,7 +225,7 @@ async fn a_body_longer_than_a_document_is_kept_in_parts() {
     let origin = Origin::scripted().await;
     let body: Vec<u8> = (0..LEN).map(|at| u8::try_from(at / 1000 % 251).unwrap()).collect();
     // In no hurry, and in less at each try: what comes faster than the store takes it is handed on and not stored.
-    for pause in [50, 200, 800] {
+    for pause in [50, 200, 800, 2000] {
         let answer = Answer::status(200).header("cache-control", "max-age=600");
         let pause = Duration::from_millis(pause);
         origin.on("/", body.chunks(CHUNK).fold(answer, |answer, part| answer.chunk(part.to_vec()).pause(pause)));

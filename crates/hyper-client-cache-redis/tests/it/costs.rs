@@ -159,12 +159,13 @@ async fn clearing_away_costs_a_look_at_the_clock() {
     storage.close().await.unwrap();
 }
 
-/// Parts of a body go in batches, and the body streams.
+/// Each part of a body is one command, and its head another. It has no more parts than may be on their way, so that it is
+/// stored however long the server takes.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_large_body_is_a_head_and_its_parts() {
     let server = Server::start(&[]);
     let origin = Origin::start(|_: &hyper_client_cache_testkit::origin::Recorded| {
-        Answer::pattern(10 * 256 * 1024).header("cache-control", "max-age=3600")
+        Answer::pattern(3 * 256 * 1024 - 1).header("cache-control", "max-age=3600")
     })
     .await;
     let name = unique("large");
@@ -173,10 +174,10 @@ async fn a_large_body_is_a_head_and_its_parts() {
     let url = origin.url("/");
     let miss = session.get(&url).send().await.unwrap().bytes().await.unwrap();
     session.layer().flush().await;
-    assert_eq!(server.calls("set"), 11);
+    assert_eq!(server.calls("set"), 4);
     let hit = session.get(&url).send().await.unwrap();
     assert!(hit.from_cache());
     assert!(hit.bytes().await.unwrap() == miss);
-    assert_eq!(server.command(&["DBSIZE"]), ":11");
+    assert_eq!(server.command(&["DBSIZE"]), ":4");
     session.close().await.unwrap();
 }

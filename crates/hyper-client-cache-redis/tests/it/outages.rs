@@ -73,7 +73,7 @@ async fn answers_that_drip_or_are_cut_are_misses_and_never_anothers() {
     let responses = cache.responses();
     let entry = |number: u64| Entry::new(format!("head {number}"), format!("{number:08}").repeat(100));
     for number in 0..8 {
-        responses.write(&key(number), entry(number)).await.unwrap();
+        until("it is written", async || responses.write(&key(number), entry(number)).await.is_ok()).await;
     }
     let drip = Fault::Drip(Duration::from_millis(100));
     for (fault, asked) in [(Fault::CutAfter(1), 8), (Fault::CutAfter(30), 8), (Fault::CutAfter(400), 8), (drip, 2)] {
@@ -90,9 +90,13 @@ async fn answers_that_drip_or_are_cut_are_misses_and_never_anothers() {
         }
         assert!(failed > 0, "{fault:?} did nothing");
         proxy.set(Fault::None).await;
-        until("the connection is made anew", async || responses.read(&key(0)).await.is_ok()).await;
+        // Made anew, and once more where that was under way.
         for number in 0..8 {
-            assert_eq!(responses.read(&key(number)).await.unwrap(), Some(entry(number)), "after {fault:?}");
+            until("the connection is made anew", async || match responses.read(&key(number)).await {
+                Ok(found) => found == Some(entry(number)) || panic!("{found:?} after {fault:?}"),
+                Err(_) => false,
+            })
+            .await;
         }
     }
     cache.close().await.unwrap();
@@ -119,12 +123,13 @@ async fn a_full_server_is_read_and_not_written() {
     session.close().await.unwrap();
 }
 
-/// Case 212: one part of a body is evicted: the body is not served in pieces.
+/// Case 212: one part of a body is evicted: the body is not served in pieces. It has no more parts than may be on their
+/// way, so that it is stored however long the server takes.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_part_that_was_evicted_makes_no_mixed_body() {
     let server = Server::start(&[]);
     let origin = Origin::start(|_: &hyper_client_cache_testkit::origin::Recorded| {
-        Answer::pattern(1_500_000).header("cache-control", "max-age=3600")
+        Answer::pattern(700_000).header("cache-control", "max-age=3600")
     })
     .await;
     let cache = patient(RedisCache::builder(unique("evicted")).url(server.url())).open().await.unwrap();
@@ -135,8 +140,8 @@ async fn a_part_that_was_evicted_makes_no_mixed_body() {
     assert!(session.get(&url).send().await.unwrap().from_cache());
     let part = cache.bodies().unwrap();
     let keys: Vec<_> = futures_util::TryStreamExt::try_collect(part.keys()).await.unwrap();
-    assert!(keys.len() >= 5, "{} parts", keys.len());
-    assert!(part.delete(&keys[2]).await.unwrap());
+    assert_eq!(keys.len(), 3);
+    assert!(part.delete(&keys[1]).await.unwrap());
     let again = session.get(&url).send().await.unwrap().bytes().await;
     // Made up for from the origin, or an error: never other bytes.
     assert!(again.as_ref().map_or(true, |again| *again == whole));

@@ -63,7 +63,7 @@ pub fn is_own(number: u64, found: &Result<Option<Stored>>) -> bool {
 
 /// With deadlines that a busy machine does not miss, for tests of something else than deadlines.
 pub fn patient(config: RedisConfig) -> RedisConfig {
-    const PATIENCE: Duration = Duration::from_secs(30);
+    const PATIENCE: Duration = Duration::from_secs(10);
     let guard = Guard::builder().detach(false).deadline(PATIENCE).write_deadline(PATIENCE).build().unwrap();
     config.command_timeout(PATIENCE).guard(guard).configure(|driver| {
         driver.with_connection_config(|connection| {
@@ -135,7 +135,7 @@ pub async fn ask(session: &CachedSession, url: &str) -> bool {
 
 /// Asks until the answer comes from the cache; requests succeed all the while.
 pub async fn resumes(session: &CachedSession, url: &str) {
-    resumes_within(session, url, Duration::from_secs(5)).await;
+    resumes_within(session, url, Duration::from_secs(60)).await;
 }
 
 /// The same, where others must come to terms first.
@@ -147,9 +147,9 @@ pub async fn resumes_within(session: &CachedSession, url: &str, time: Duration) 
     }
 }
 
-/// Waits until something that another task or process does has happened; panics where it does not within ten seconds.
+/// Waits until something that another task or process does has happened; panics where it does not within a minute.
 pub async fn until(what: &str, mut happened: impl AsyncFnMut() -> bool) {
-    for _ in 0..1000 {
+    for _ in 0..6000 {
         if happened().await {
             return;
         }

@@ -44,9 +44,9 @@ pub async fn close(connection: SqliteConnection) {
     hyper_client_cache_sqlite::sqlx::Connection::close(connection).await.unwrap();
 }
 
-/// Waits until something that another thread does has happened; panics where it does not within ten seconds.
+/// Waits until something that another thread does has happened; panics where it does not within a minute.
 pub async fn until(mut happened: impl FnMut() -> bool) {
-    for _ in 0..1000 {
+    for _ in 0..6000 {
         if happened() {
             return;
         }
@@ -57,7 +57,7 @@ pub async fn until(mut happened: impl FnMut() -> bool) {
 
 /// As [`until`], for what has to be asked.
 pub async fn until_async(mut happened: impl AsyncFnMut() -> bool) {
-    for _ in 0..1000 {
+    for _ in 0..6000 {
         if happened().await {
             return;
         }

@@ -130,7 +130,7 @@ pub(super) async fn s15_damaged_bytes_are_removed_and_newer_ones_kept(harness: &
     }
     // A storage that writes nothing while it reads removes it a little later.
     let mut removed = false;
-    for _ in 0..200 {
+    for _ in 0..6_000 {
         // Damaging what is not there is impossible, which is how the suite sees that it went.
         removed = !harness.damage(SPACE, &damaged, Damage::FlipAt(0)).await;
         if removed {
@@ -140,7 +140,7 @@ pub(super) async fn s15_damaged_bytes_are_removed_and_newer_ones_kept(harness: &
         ensure_eq!(storage.read(&damaged).await?, None, "the damaged entry");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    ensure!(removed, "a damaged entry still lies in the store two seconds after it was read");
+    ensure!(removed, "a damaged entry still lies in the store a minute after it was read");
     ensure!(harness.damage(SPACE, &newer, Damage::FlipAt(0)).await, "reading an entry of a newer version removed it");
     Ok(Verdict::Kept)
 }

@@ -57,8 +57,8 @@ impl Storage for Files {
         let head = [&entry.head[..], b"\n"].concat();
         if self.in_place {
             std::fs::write(&path, &head).unwrap();
-            // Long enough to be killed in.
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            // Long enough to be killed in, also where the process gets its turn late.
+            tokio::time::sleep(Duration::from_millis(100)).await;
             std::fs::write(&path, [&head, &entry.body[..]].concat()).unwrap();
         } else {
             let temporary = self.dir.join(format!("{key}.tmp"));

@@ -41,7 +41,7 @@ async fn hangs(socket: &mut TcpStream, text: &str) -> bool {
 }
 
 async fn eventually(mut check: impl FnMut() -> bool) {
-    for _ in 0..2000 {
+    for _ in 0..60_000 {
         if check() {
             return;
         }

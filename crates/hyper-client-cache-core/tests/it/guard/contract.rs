@@ -1,6 +1,7 @@
 //! What is behind a guard keeps the whole contract.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper_client_cache_core::cache::{Cache, GuardedCache};
 use hyper_client_cache_core::storage::{CacheKey, Guard, Storage};
@@ -9,6 +10,13 @@ use hyper_client_cache_testkit::reference::{Disk, ReferenceStorage};
 use hyper_client_cache_testkit::{FaultyStorage, ManualClock, async_trait, cache_contract_tests, contract_tests};
 
 use crate::storage::{Memory, damage_on};
+
+/// With deadlines that a busy machine does not miss.
+fn patient(detach: bool) -> Guard {
+    let long = Duration::from_secs(60);
+    let guard = Guard::builder().detach(detach).deadline(long).write_deadline(long).bulk_deadline(long);
+    guard.close_deadline(long).build().unwrap()
+}
 
 /// The reference storage behind a guard that does or does not let calls run on.
 #[derive(Debug)]
@@ -20,8 +28,7 @@ struct Behind {
 
 impl Behind {
     fn guard(detach: bool) -> Self {
-        let guard = Guard::builder().detach(detach).build().unwrap();
-        Self { clock: ManualClock::new(), disk: Disk::default(), guard }
+        Self { clock: ManualClock::new(), disk: Disk::default(), guard: patient(detach) }
     }
 
     /// With a storage between that answers no call at its first poll once the disk has been slow.
@@ -61,7 +68,7 @@ struct Guarded(Memory);
 #[async_trait]
 impl Harness for Guarded {
     async fn open(&self, _namespace: &str) -> Opened {
-        Opened::new(Guard::default().storage(self.0.builder().build().unwrap()))
+        Opened::new(patient(true).storage(self.0.builder().build().unwrap()))
     }
 
     fn clock(&self) -> ManualClock {
@@ -69,14 +76,14 @@ impl Harness for Guarded {
     }
 
     async fn open_limited(&self, _namespace: &str, max_entry_len: u64) -> Option<Opened> {
-        Some(Opened::new(Guard::default().storage(self.0.builder().max_entry_len(max_entry_len).build().unwrap())))
+        Some(Opened::new(patient(true).storage(self.0.builder().max_entry_len(max_entry_len).build().unwrap())))
     }
 }
 
 #[async_trait]
 impl CacheHarness for Guarded {
     async fn open(&self) -> Arc<dyn Cache> {
-        Arc::new(GuardedCache::new(self.0.cache()))
+        Arc::new(GuardedCache::with_guard(self.0.cache(), &patient(true)))
     }
 
     fn clock(&self) -> ManualClock {

@@ -9,6 +9,7 @@ use hyper_client_cache_testkit::origin::{Answer, Gate, Origin};
 use serde_json::json;
 
 use super::{builder, outcome, session, text};
+use crate::support::StillTime;
 
 #[tokio::test]
 async fn the_second_call_is_answered_from_the_cache() {
@@ -212,10 +213,16 @@ async fn a_request_that_takes_too_long_is_an_error() {
     origin.on("/slow", Answer::ok("x").after(&gate));
     origin.on("/drip", Answer::status(200).chunk("a").gate(&gate).chunk("b"));
     let (session, _) = session();
-    let error = session.get(origin.url("/slow")).timeout(Duration::from_millis(50)).send().await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Timeout);
-    let response = session.get(origin.url("/drip")).timeout(Duration::from_millis(200)).send().await.unwrap();
-    assert_eq!(response.bytes().await.unwrap_err().kind(), ErrorKind::Timeout);
+    let (time, limit) = (StillTime::begin(), Duration::from_millis(50));
+    let slow = tokio::spawn(session.get(origin.url("/slow")).timeout(limit).send());
+    gate.arrived(1).await;
+    time.pass(2 * limit).await;
+    assert_eq!(slow.await.unwrap().unwrap_err().kind(), ErrorKind::Timeout);
+    let response = session.get(origin.url("/drip")).timeout(limit).send().await.unwrap();
+    let body = tokio::spawn(async move { response.bytes().await });
+    gate.arrived(2).await;
+    time.pass(2 * limit).await;
+    assert_eq!(body.await.unwrap().unwrap_err().kind(), ErrorKind::Timeout);
     gate.open();
 }
 

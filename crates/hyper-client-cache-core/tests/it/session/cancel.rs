@@ -87,7 +87,7 @@ async fn sweep(session: &CachedSession, clock: &ManualClock) {
             let mut future = scene.act(session, &url);
             let done = poll_times(future.as_mut(), polls).await;
             drop(future);
-            let response = tokio::time::timeout(Duration::from_secs(10), session.get(&url).send()).await;
+            let response = tokio::time::timeout(Duration::from_secs(60), session.get(&url).send()).await;
             let response =
                 response.unwrap_or_else(|_| panic!("{scene:?} after {polls}: the next request hangs")).unwrap();
             let next = outcome(&response);

@@ -45,7 +45,7 @@ async fn waiting() {
 async fn answers(asked: impl IntoIterator<Item = Asked>) -> Vec<(Outcome, String)> {
     let mut answers = Vec::new();
     for asked in asked {
-        answers.push(tokio::time::timeout(Duration::from_secs(20), asked).await.expect("no answer").unwrap());
+        answers.push(tokio::time::timeout(Duration::from_secs(60), asked).await.expect("no answer").unwrap());
     }
     answers
 }

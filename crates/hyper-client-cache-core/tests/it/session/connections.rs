@@ -9,6 +9,7 @@ use hyper_client_cache_testkit::ManualClock;
 use hyper_client_cache_testkit::origin::{Answer, Gate, Origin, Recorded};
 
 use super::{builder, eventually, session, text};
+use crate::support::StillTime;
 
 /// A server that takes the connection and then says nothing has not been connected to.
 #[tokio::test]
@@ -24,21 +25,38 @@ async fn the_time_to_connect_is_limited() {
 #[tokio::test]
 async fn the_time_between_two_reads_is_limited() {
     let origin = Origin::scripted().await;
-    let (gate, slow) = (Gate::new(), Duration::from_millis(60));
+    let (gate, slow) = (Gate::new(), Gate::new());
     origin.on("/head", Answer::ok("x").after(&gate));
     origin.on("/stalls", Answer::ok("first").gate(&gate).chunk("second"));
     origin.on("/stalls-uncached", Answer::ok("first").header("cache-control", "no-store").gate(&gate).chunk("second"));
-    origin.on("/slow", Answer::ok("a").pause(slow).chunk("b").pause(slow).chunk("c").pause(slow).chunk("d"));
+    origin.on("/slow", Answer::ok("a").gate(&slow).chunk("b").gate(&slow).chunk("c").gate(&slow).chunk("d"));
     let clock = ManualClock::new();
-    let session = builder(&clock).read_timeout(Duration::from_millis(150)).build().unwrap();
-    let error = session.get(origin.url("/head")).send().await.unwrap_err();
+    let limit = Duration::from_secs(1);
+    let session = builder(&clock).read_timeout(limit).build().unwrap();
+    let time = StillTime::begin();
+    let head = tokio::spawn(session.get(origin.url("/head")).send());
+    gate.arrived(1).await;
+    time.pass(2 * limit).await;
+    let error = head.await.unwrap().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
     for path in ["/stalls", "/stalls-uncached"] {
-        let response = session.get(origin.url(path)).send().await.unwrap();
-        let error = response.bytes().await.unwrap_err();
+        let mut response = session.get(origin.url(path)).send().await.unwrap();
+        assert_eq!(response.chunk().await.unwrap().unwrap(), "first");
+        // The read comes first, and waits.
+        let (rest, ()) = tokio::join!(response.bytes(), time.pass(2 * limit));
+        let error = rest.unwrap_err();
         assert!(error.kind() == ErrorKind::Timeout && error.to_string().contains("read_timeout"), "{path}: {error}");
     }
-    assert_eq!(text(&session, &origin.url("/slow")).await.1, "abcd");
+    let mut response = session.get(origin.url("/slow")).send().await.unwrap();
+    assert_eq!(response.chunk().await.unwrap().unwrap(), "a");
+    for expected in ["b", "c", "d"] {
+        let passing = async {
+            time.pass(limit / 2).await;
+            slow.release(1);
+        };
+        let (chunk, ()) = tokio::join!(response.chunk(), passing);
+        assert_eq!(chunk.unwrap().unwrap(), expected);
+    }
     gate.open();
 }
 
@@ -119,7 +137,7 @@ async fn an_idle_connection_is_given_up() {
     let clock = ManualClock::new();
     let session = builder(&clock).idle_timeout(Duration::from_millis(20)).build().unwrap();
     session.get(origin.url("/")).send().await.unwrap().bytes().await.unwrap();
-    tokio::time::timeout(Duration::from_secs(10), origin.disconnected(1)).await.expect("the connection is closed");
+    tokio::time::timeout(Duration::from_secs(60), origin.disconnected(1)).await.expect("the connection is closed");
 }
 
 /// Features 3 and 5: another client in place of the session's own, with the same cache before it.

@@ -34,14 +34,16 @@ async fn herd(session: &CachedSession, url: &str, gate: &Gate) -> Vec<(Outcome, 
     gate.open();
     let mut answers = Vec::new();
     for asked in asked {
-        answers.push(tokio::time::timeout(Duration::from_secs(30), asked).await.expect("no answer").unwrap());
+        answers.push(tokio::time::timeout(Duration::from_secs(60), asked).await.expect("no answer").unwrap());
     }
     answers
 }
 
 async fn one_request_for_all(threads: &str) {
+    // No more parts than may be on their way: stored however late a thread gets its turn.
+    const LARGE: u64 = 700_000;
     let origin = Origin::scripted().await;
-    let lens = [("/empty", 0, false), ("/small", 1000, false), ("/chunked", 1000, true), ("/large", MIB, false)];
+    let lens = [("/empty", 0, false), ("/small", 1000, false), ("/chunked", 1000, true), ("/large", LARGE, false)];
     let mut stored = 0;
     let (session, clock) = session();
     for (path, len, chunked) in lens {
@@ -53,7 +55,7 @@ async fn one_request_for_all(threads: &str) {
         assert_eq!(answers.iter().filter(|answer| answer.0 == Outcome::Miss).count(), 1, "{path} {threads}");
         assert_eq!(origin.count_of(path), 1, "{path} {threads}");
         stored += 1;
-        settled(&session, stored, if len == MIB { 4 } else { 0 }).await;
+        settled(&session, stored, if len == LARGE { 3 } else { 0 }).await;
     }
     // Revalidations too.
     let gate = Gate::new();
@@ -150,7 +152,7 @@ async fn whoever_waits_goes_on_when_the_leader_is_dropped() {
             drop(leader);
             for waiter in waiters {
                 let read =
-                    tokio::time::timeout(Duration::from_secs(10), waiter).await.expect("a waiter hangs").unwrap();
+                    tokio::time::timeout(Duration::from_secs(60), waiter).await.expect("a waiter hangs").unwrap();
                 assert_eq!(read, Some(len), "{polls}");
             }
             assert!(origin.count_of(&path) <= 2, "{polls}: {}", origin.count_of(&path));

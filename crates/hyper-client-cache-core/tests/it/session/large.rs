@@ -343,6 +343,6 @@ async fn many_bodies_at_once_do_not_fill_the_memory() {
     // 64 MiB are the bound.
     assert_eq!(session.stats().store_refused, 5);
     bodies.release();
-    tokio::time::timeout(Duration::from_secs(10), session.layer().flush()).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(60), session.layer().flush()).await.unwrap();
     assert_eq!(session.stats().stored, 128);
 }

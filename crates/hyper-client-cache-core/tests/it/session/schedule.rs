@@ -238,7 +238,7 @@ async fn wander(site: &Site, oldest: &[AtomicU8; LENS.len()], seed: u64) {
 }
 
 async fn within<F: Future>(future: F) -> F::Output {
-    tokio::time::timeout(Duration::from_secs(10), future).await.expect("it hangs")
+    tokio::time::timeout(Duration::from_secs(60), future).await.expect("it hangs")
 }
 
 /// Cases 175, 185, 190, 196 and 198 in any combination, and 238 for flights and generations: everything that they guard

@@ -270,7 +270,7 @@ async fn readers_in_one_task_are_both_woken() {
             }
         )
     };
-    tokio::time::timeout(Duration::from_secs(10), read).await.expect("a reader was not woken");
+    tokio::time::timeout(Duration::from_secs(60), read).await.expect("a reader was not woken");
     sending.await.unwrap();
     drop((one, other));
     eventually("no flight", || layer.in_flight() == 0).await;

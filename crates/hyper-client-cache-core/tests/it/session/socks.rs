@@ -186,7 +186,8 @@ async fn a_proxy_that_is_of_no_use_is_an_error_without_secrets() {
     ] {
         let (address, _) = socks(manner).await;
         let proxy = Proxy::all(format!("socks5h://user:canary@{address}"));
-        let session = builder(&clock).proxy(proxy).connect_timeout(Duration::from_millis(300)).build().unwrap();
+        let limit = if kind == ErrorKind::Timeout { Duration::from_millis(300) } else { Duration::from_secs(60) };
+        let session = builder(&clock).proxy(proxy).timeout(2 * limit).connect_timeout(limit).build().unwrap();
         let error = session.get("http://origin.invalid/").send().await.unwrap_err();
         assert_eq!(error.kind(), kind, "{manner:?}: {error:?}");
         assert!(!format!("{error} {error:?}").contains("canary"), "{manner:?}");

@@ -9,6 +9,7 @@ use hyper_client_cache_testkit::ManualClock;
 use hyper_client_cache_testkit::origin::{Answer, Gate, Origin, Recorded};
 
 use super::{builder, eventually, get, outcome, session, with_settings};
+use crate::support::StillTime;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -151,12 +152,16 @@ async fn ask_when_failing(
     if matches!(failure, Failure::Refused) {
         origin.finish().await;
     }
-    let timeout = if matches!(failure, Failure::TooSlow) { Duration::from_millis(50) } else { seconds(30) };
-    let request = session.get(&url).timeout(timeout);
+    let request = session.get(&url).timeout(seconds(30));
     let request = if own.is_some() { request.stale_if_error(own) } else { request };
-    let answered = request.send().await;
-    gate.open();
-    answered
+    if !matches!(failure, Failure::TooSlow) {
+        return request.send().await;
+    }
+    let time = StillTime::begin();
+    let answered = tokio::spawn(request.send());
+    gate.arrived(1).await;
+    time.pass(seconds(31)).await;
+    answered.await.unwrap()
 }
 
 /// Case 168, features 117 to 120: within the window, by header or by setting, what is stored answers for an origin that
@@ -291,7 +296,7 @@ async fn who_runs_out_of_time_takes_nobody_along() {
         let url = origin.url("/");
         get(&session, &url, &[]).await;
         clock.advance(2 * MINUTE);
-        let hurried = Duration::from_millis(50);
+        let (time, hurried) = (StillTime::begin(), seconds(1));
         let leader = session.get(&url).timeout(hurried).send();
         let follower = async {
             origin.arrived(2).await;
@@ -306,7 +311,15 @@ async fn who_runs_out_of_time_takes_nobody_along() {
             gate.open();
             both
         };
-        let ((leader, follower), patient) = tokio::join!(both, patient);
+        let passing = async {
+            origin.arrived(2).await;
+            // By now both wait for the leader.
+            for _ in 0..20 {
+                tokio::task::yield_now().await;
+            }
+            time.pass(2 * hurried).await;
+        };
+        let ((leader, follower), patient, ()) = tokio::join!(both, patient, passing);
         for hurried in [leader, follower] {
             match (stale_if_error, hurried) {
                 (true, Ok(response)) => assert_eq!(outcome(&response), Outcome::Stale),
