@@ -13,7 +13,7 @@ use crate::bulk::SqliteBulk;
 use crate::config::{SqliteConfig, SqliteLocation};
 use crate::engine::Engine;
 use crate::error::{self, SqliteError};
-use crate::front::{Front, Gate};
+use crate::front::{Front, Gate, PATIENCE};
 use crate::path;
 use crate::sql::Table;
 use crate::storage::SqliteStorage;
@@ -157,9 +157,17 @@ impl Cache for SqliteCache {
         Some(&self.0.bodies)
     }
 
-    /// Past the hot tier, a miss is one statement for both tables, not two one after the other.
+    /// Past the hot tier, a miss is one statement for both tables, not two one after the other; and none where there is
+    /// surely nothing.
     async fn get(&self, key: &CacheKey) -> Result<Option<Stored>> {
-        let read = async { Ok(self.0.engine.read_both(key).await?) };
+        let engine = &self.0.engine;
+        let read = async {
+            engine.shared.check_open()?;
+            if self.0.tier.is_some() && engine.is_absent(key, PATIENCE) {
+                return Ok((None, Some(None)));
+            }
+            Ok(engine.read_both(key).await?)
+        };
         let (response, redirect) = match &self.0.tier {
             Some(tier) => {
                 let (response, more) = tier.read_with(key, read).await?;

@@ -120,7 +120,8 @@ impl SqliteConfig {
 
     /// The size in bytes of the memory before the database, 0 for none. Default: 16 MiB.
     ///
-    /// Coherent within the process at once; a change by another process is seen within 100 milliseconds.
+    /// Coherent within the process at once; a change by another process is seen within 100 milliseconds. Beyond it, up to
+    /// an eighth as much keeps which keys are surely absent, so that a look-up of one asks nobody.
     pub const fn hot_tier(mut self, bytes: u64) -> Self {
         self.hot_tier = bytes;
         self
@@ -184,6 +185,11 @@ impl SqliteConfig {
     pub async fn open_storage(self) -> hyper_client_cache_core::Result<SqliteStorage> {
         let engine = Box::pin(Engine::open(self.hot_tier(0))).await?;
         Ok(SqliteStorage::new(Arc::new(engine), Table::Responses))
+    }
+
+    /// The most bytes for what is known about absent keys.
+    pub(crate) const fn absent_limit(&self) -> u64 {
+        self.hot_tier / 8
     }
 
     /// The options after a check, with the location resolved.

@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hyper_client_cache_core::clock::to_millis;
@@ -13,6 +13,7 @@ use hyper_client_cache_core::storage::{CacheKey, Entry, frame};
 use sqlx::Row as _;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::absent::Absent;
 use crate::config::SqliteConfig;
 use crate::connect::{Conn, FileSource, Source};
 use crate::error::{Fault, Result, SqliteError};
@@ -115,6 +116,7 @@ impl Engine {
             corrupt: Default::default(),
             evicted: Default::default(),
             changes: Changes { started: Instant::now(), looked_at: AtomicU64::new(0), pending: AtomicBool::new(false) },
+            absent: Absent::default(),
             tier: OnceLock::new(),
             _folder: folder,
         });
@@ -272,14 +274,29 @@ impl Engine {
     }
 
     /// Whether nobody else has written since what is kept in memory was read, as far as is known: looked at not longer
-    /// ago than `patience`. Where it was, a look is begun that does not hold up the caller.
-    pub(crate) fn is_current(&self, patience: std::time::Duration) -> bool {
+    /// ago than `patience`. A look that does not hold up the caller is begun in good time.
+    pub(crate) fn is_current(&self, patience: Duration) -> bool {
         let changes = &self.shared.changes;
-        let now = changes.elapsed();
-        let age = now.saturating_sub(changes.looked_at.load(Ordering::Acquire));
-        if u128::from(age) <= patience.as_millis() {
-            return true;
+        let age = u128::from(changes.elapsed().saturating_sub(changes.looked_at.load(Ordering::Acquire)));
+        let patience = patience.as_millis();
+        if age > patience / 2 {
+            self.begin_look();
         }
+        age <= patience
+    }
+
+    /// Whether there is surely neither a response nor a redirect under `key`, as far as is known as in
+    /// [`is_current`](Self::is_current).
+    pub(crate) fn is_absent(&self, key: &CacheKey, patience: Duration) -> bool {
+        let known = self.shared.absent.says(key);
+        if known.is_none() && self.shared.absent.want() {
+            self.begin_look();
+        }
+        known == Some(true) && self.is_current(patience)
+    }
+
+    fn begin_look(&self) {
+        let changes = &self.shared.changes;
         if let Some(queue) = &self.queue
             && !changes.pending.swap(true, Ordering::AcqRel)
         {
@@ -288,7 +305,6 @@ impl Engine {
                 changes.pending.store(false, Ordering::Release);
             }
         }
-        false
     }
 
     /// The database's file, where it is one of our own.

@@ -20,7 +20,7 @@ use crate::shared::Shared;
 use crate::sql::Table;
 
 /// How old what is known about other processes may be.
-const PATIENCE: Duration = Duration::from_millis(100);
+pub(crate) const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Of how many hits one is noted: entries that are hit often are noted often enough.
 const SAMPLE: u32 = 8;

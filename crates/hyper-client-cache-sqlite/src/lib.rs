@@ -5,8 +5,9 @@
 //! `cache` is what a session is given, `config` what can be set; `storage` is one table as a
 //! [`Storage`](hyper_client_cache_core::storage::Storage), `bulk` many changes at
 //! once, `front` the memory before it.
-//! Below them `engine` is what all handles share: `reader` (a few connections and the gathering of reads), and the way
-//! to `writer` (one task; `queue`, `plan`, `batch`, `rows`, `eviction`, `uses`, `upkeep`).
+//! Below them `engine` is what all handles share: `absent` (what a look-up need not ask for; `bloom`), `reader` (a few
+//! connections and the gathering of reads), and the way to `writer` (one task; `queue`, `plan`, `batch`, `rows`,
+//! `census`, `eviction`, `uses`, `upkeep`).
 //! `open`, `schema`, `path` and `quarantine` deal with a file of unknown origin, `connect` and `sql` with the driver.
 
 mod cache;
@@ -16,12 +17,15 @@ mod bulk;
 mod front;
 mod storage;
 
+mod absent;
+mod bloom;
 mod engine;
 mod shared;
 
 mod reader;
 
 mod batch;
+mod census;
 mod eviction;
 mod plan;
 mod queue;

@@ -8,6 +8,7 @@ use hyper_client_cache_core::clock::to_millis;
 use hyper_client_cache_core::storage::{CacheKey, StorageStats, TieredStorage};
 use sqlx::Row as _;
 
+use crate::absent::Absent;
 use crate::config::SqliteConfig;
 use crate::error::{Result, SqliteError};
 use crate::queue;
@@ -27,6 +28,7 @@ pub(crate) struct Shared {
     pub(crate) corrupt: [AtomicU64; 3],
     pub(crate) evicted: [AtomicU64; 3],
     pub(crate) changes: Changes,
+    pub(crate) absent: Absent,
     /// The memory before the table of responses. Weak, because it holds the engine, and the writer holds this.
     pub(crate) tier: OnceLock<Weak<TieredStorage>>,
     // Removed with the last owner, which is after the connections are closed.

@@ -95,6 +95,9 @@ struct Texts {
     delete_range: SqlStr,
     delete_damaged: SqlStr,
     add: SqlStr,
+    hashes: SqlStr,
+    last: SqlStr,
+    after: SqlStr,
 }
 
 /// One text for each power of two up to [`MAX_ROWS`].
@@ -118,6 +121,7 @@ impl Texts {
         let row = row();
         let live = "(retain_until IS NULL OR retain_until > ?)";
         let named = "hash = ? AND key = ?";
+        let seen = "rowid, hash, substr(block, 1, 40)";
         let upsert = |rows: usize| {
             format!(
                 "UPDATE usage SET entries = entries + ? - gone.rows, bytes = bytes + ? - gone.total \
@@ -176,12 +180,20 @@ impl Texts {
             delete_range: shared(format!("DELETE FROM {name} WHERE key > ? AND key < ? RETURNING len")),
             delete_damaged: shared(format!("DELETE FROM {name} WHERE {named} AND block IS ? RETURNING len")),
             add: shared(format!("UPDATE usage SET entries = entries + ?, bytes = bytes + ? WHERE store = '{name}'")),
+            hashes: shared(format!(
+                "SELECT group_concat(hash, ' ') FROM (SELECT hash FROM {name} WHERE hash >= ? ORDER BY hash LIMIT ?)"
+            )),
+            last: shared(format!("SELECT {seen} FROM {name} ORDER BY rowid DESC LIMIT ?")),
+            after: shared(format!("SELECT {seen} FROM {name} WHERE rowid >= ? ORDER BY rowid LIMIT ?")),
         }
     }
 }
 
 /// What all tables hold together.
 pub(crate) const TOTALS: &str = "SELECT sum(entries), sum(bytes) FROM usage";
+
+/// The entries of responses and redirects together.
+pub(crate) const ENTRIES: &str = "SELECT sum(entries) FROM usage WHERE store <> 'bodies'";
 
 /// The statements of one table. Parameters are listed in order.
 impl Table {
@@ -283,6 +295,21 @@ impl Table {
     /// change of the number of entries, of their bytes
     pub(crate) fn add(self) -> SqlStr {
         self.texts().add.clone()
+    }
+
+    /// hash to begin at, limit -> hashes in their order, as one text
+    pub(crate) fn hashes(self) -> SqlStr {
+        self.texts().hashes.clone()
+    }
+
+    /// limit -> row, hash, fixed part of the block of the last rows, backwards
+    pub(crate) fn last(self) -> SqlStr {
+        self.texts().last.clone()
+    }
+
+    /// row to begin at, limit -> row, hash, fixed part of the block
+    pub(crate) fn after(self) -> SqlStr {
+        self.texts().after.clone()
     }
 }
 

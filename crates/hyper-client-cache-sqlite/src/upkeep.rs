@@ -67,6 +67,7 @@ impl Writer {
         self.totals = None;
         self.data_version = None;
         self.shared.forget().await;
+        self.census.forget(&self.shared.absent);
         Ok(())
     }
 
@@ -79,13 +80,29 @@ impl Writer {
             Ok::<i64, SqliteError>(row.try_get(0)?)
         }
         .await;
-        // What cannot be asked counts as changed.
+        // What cannot be asked counts as changed, and so does what was never asked: somebody may have read before.
         let version = found.ok();
-        if version.is_none() || (self.data_version.is_some() && version != self.data_version) {
+        if version.is_none() || version != self.data_version {
             self.shared.forget().await;
+            self.census.others_wrote(&self.shared.absent);
         }
         self.data_version = version;
         self.shared.changes.looked(at);
+        if version.is_some() {
+            let Self { shared, access, census, .. } = self;
+            if let Ok(mut held) = access.connection().await {
+                census.look(held.sqlite(), &shared.absent).await;
+            }
+        }
+    }
+
+    /// Does a piece of what makes absent keys known.
+    pub(crate) async fn go_on_counting(&mut self) {
+        let Self { shared, access, census, .. } = self;
+        match access.connection().await {
+            Ok(mut held) => census.go_on(held.sqlite(), &shared.absent).await,
+            Err(_) => census.forget(&shared.absent),
+        }
     }
 
     /// Gives one step of free pages back to the file system; the next step follows when nothing is queued.

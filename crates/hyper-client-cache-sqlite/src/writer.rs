@@ -12,6 +12,7 @@ use hyper_client_cache_core::clock::to_millis;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::batch::{self, Batch, Outcomes, Totals, is_busy};
+use crate::census::Census;
 use crate::error::{Result, SqliteError};
 use crate::queue::{Queued, Task};
 use crate::rows;
@@ -31,6 +32,7 @@ const FOLD_EVERY: Duration = Duration::from_secs(1);
 /// Works until the queue ends.
 pub(crate) async fn run(shared: Arc<Shared>, access: Access, queue: mpsc::Receiver<Queued>) {
     let writer = Writer {
+        census: Census::new(shared.config().absent_limit()),
         shared,
         access,
         queue,
@@ -61,6 +63,7 @@ pub(crate) struct Writer {
     /// Taken from the queue and too large for the transaction that was being put together.
     held_back: Option<Queued>,
     pub(crate) data_version: Option<i64>,
+    pub(crate) census: Census,
 }
 
 struct Sweep {
@@ -76,7 +79,7 @@ type Reply = oneshot::Sender<Result<u64>>;
 impl Writer {
     async fn work(mut self) {
         let closing = loop {
-            let next = if self.sweeps.is_empty() {
+            let next = if self.sweeps.is_empty() && !self.census.is_busy(&self.shared.absent) {
                 match self.next_queued() {
                     Ok(task) => task,
                     Err(_) if self.freed => {
@@ -90,6 +93,7 @@ impl Writer {
                 }
             } else {
                 self.sweep().await;
+                self.go_on_counting().await;
                 match self.next_queued() {
                     Ok(task) => task,
                     Err(mpsc::error::TryRecvError::Empty) => continue,
@@ -242,8 +246,9 @@ impl Writer {
         if fold {
             self.folded = Instant::now();
         }
-        let Self { shared, access, totals, freed, orphaned, .. } = self;
+        let Self { shared, access, totals, freed, orphaned, census, .. } = self;
         let mut held = access.connection().await?;
+        census.add(tasks);
         let mut batch = Batch { connection: held.sqlite(), shared, totals, freed, orphaned, whole };
         batch.run(tasks, fold).await
     }
