@@ -238,6 +238,8 @@ mod tests {
                 table.keys(),
                 table.heads(),
                 table.delete_damaged(),
+                table.hashes(),
+                table.after(),
             ];
             let of_parts = (table == Table::Bodies).then(|| table.delete_range());
             for text in texts.into_iter().chain(of_parts) {
@@ -252,6 +254,12 @@ mod tests {
             }
         }
         for table in [Table::Responses, Table::Redirects] {
+            // All hashes are read without their rows.
+            let plan = plan_of(&mut connection, table.hashes()).await;
+            assert!(
+                plan.iter().any(|step| step.contains(&format!("COVERING INDEX {}_hash", table.name()))),
+                "{plan:?}"
+            );
             let plan = plan_of(&mut connection, table.oldest()).await;
             assert_eq!(plan, [format!("SCAN {0} USING INDEX {0}_used", table.name())]);
         }
