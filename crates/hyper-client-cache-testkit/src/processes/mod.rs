@@ -29,17 +29,20 @@
 //! }
 //! ```
 
-use std::collections::HashMap;
+mod load;
+
+mod said;
+
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdout, Command, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use futures_util::TryStreamExt;
 use hyper_client_cache_core::cache::Cache;
-use hyper_client_cache_core::storage::{CacheKey, Entry};
 
+use self::load::{TASKS, key, work};
+pub use self::said::Said;
 use crate::contract::Violation;
 
 const PLACE: &str = "HCC_TEST_CHILD_PLACE";
@@ -47,11 +50,6 @@ const NAME: &str = "HCC_TEST_CHILD_NAME";
 
 /// So many seconds the processes of [`eight_are_killed`] work at least.
 const LONG: &str = "HCC_LONG_TESTS";
-
-/// How many tasks a child has, each with keys of its own.
-const TASKS: u64 = 4;
-/// How many keys each task has.
-const KEYS: u64 = 8;
 
 /// What this process was started for.
 #[derive(Clone, Debug)]
@@ -190,51 +188,6 @@ impl Drop for Running {
     }
 }
 
-/// What children said of their keys: the version that was acknowledged last, and one that was under way.
-#[derive(Clone, Debug, Default)]
-pub struct Said(HashMap<CacheKey, (u64, Option<u64>)>);
-
-impl Said {
-    /// Takes a line in; `true` where it acknowledges a change.
-    pub fn hear(&mut self, line: &str) -> bool {
-        let mut words = line.split(' ');
-        let (Some(verb), Some(key), Some(Ok(version))) =
-            (words.next(), words.next(), words.next().map(str::parse::<u64>))
-        else {
-            return false;
-        };
-        let Ok(key) = CacheKey::new(key) else { return false };
-        let of_key = self.0.entry(key).or_default();
-        match verb {
-            "try" => of_key.1 = Some(version),
-            "ack" => *of_key = (version, None),
-            _ => return false,
-        }
-        verb == "ack"
-    }
-
-    /// Each key has what was acknowledged last or what was under way, byte for byte; and that is known from now on.
-    ///
-    /// # Errors
-    /// One has not, or nothing was said at all.
-    pub async fn check(&mut self, cache: &dyn Cache) -> Result<(), Violation> {
-        if self.0.is_empty() {
-            return Err(Violation::new("the children said nothing"));
-        }
-        for (key, (acknowledged, under_way)) in &mut self.0 {
-            let found = cache.responses().read(key).await?;
-            let version = found.as_ref().map_or(Ok(0), |found| whole(key, found))?;
-            if version != *acknowledged && Some(version) != *under_way {
-                return Err(Violation::new(format!(
-                    "{key}: found {version}, acknowledged {acknowledged}, under way {under_way:?}"
-                )));
-            }
-            (*acknowledged, *under_way) = (version, None);
-        }
-        Ok(())
-    }
-}
-
 /// The load itself, a few rounds in this process, whose result is checked. `open` opens the one place.
 ///
 /// # Errors
@@ -315,94 +268,6 @@ pub async fn eight_are_killed(processes: &Processes, open: impl AsyncFn() -> Arc
     Ok(cache.close().await?)
 }
 
-/// Writes, overwrites, refreshes and deletes, and says so. Redirects are one key that everybody writes and clears.
-async fn work(
-    cache: Arc<dyn Cache>,
-    name: &str,
-    rounds: u64,
-    say: fn(String) -> Result<(), Violation>,
-) -> Result<(), Violation> {
-    let tasks = (0..TASKS).map(|task| {
-        let (cache, name) = (cache.clone(), name.to_owned());
-        tokio::spawn(async move {
-            // Versions go on across restarts of the child, so that a stale one is told from a current one.
-            let mut version = u64::from(std::process::id()) << 32;
-            for round in 0..rounds {
-                version = version.saturating_add(1);
-                change(&*cache, &key(&name, task, round % KEYS)?, round, version, say).await?;
-                beside(&*cache, round, version).await?;
-            }
-            Ok::<_, Violation>(())
-        })
-    });
-    for task in tasks.collect::<Vec<_>>() {
-        task.await.map_err(|error| lost("a task", &error))??;
-    }
-    Ok(cache.close().await?)
-}
-
-/// One change of a key that nobody else writes.
-async fn change(
-    cache: &dyn Cache,
-    key: &CacheKey,
-    round: u64,
-    version: u64,
-    say: fn(String) -> Result<(), Violation>,
-) -> Result<(), Violation> {
-    let responses = cache.responses();
-    if round % 5 == 4 {
-        say(format!("try {key} 0"))?;
-        responses.delete(key).await?;
-        return say(format!("ack {key} 0"));
-    }
-    say(format!("try {key} {version}"))?;
-    let new = entry(key, version);
-    if round.is_multiple_of(3) && responses.contains(key).await? {
-        responses.refresh(key, new).await?;
-    } else {
-        responses.write(key, new).await?;
-    }
-    say(format!("ack {key} {version}"))
-}
-
-/// What goes on beside: one key that everybody writes, and reads by others; a listing, a clean-up and a clearing.
-async fn beside(cache: &dyn Cache, round: u64, version: u64) -> Result<(), Violation> {
-    let redirects = cache.redirects();
-    let shared = key("shared", 0, 0)?;
-    redirects.write(&shared, entry(&shared, version)).await?;
-    if let Some(found) = redirects.read(&shared).await? {
-        whole(&shared, &found)?;
-    }
-    match round % 16 {
-        3 => drop(cache.responses().keys().try_collect::<Vec<_>>().await?),
-        7 => drop(cache.responses().delete_expired(UNIX_EPOCH).await?),
-        11 => redirects.clear().await?,
-        _ => {}
-    }
-    Ok(())
-}
-
-/// What is stored as version `version` of a key: anybody can compute it.
-fn entry(key: &CacheKey, version: u64) -> Entry {
-    let len = usize::try_from(version.wrapping_mul(7919) % 20_000).unwrap_or_default();
-    let body: Vec<u8> = key.as_str().bytes().chain(version.to_be_bytes()).cycle().take(len).collect();
-    Entry::new(format!("{key} {version}"), body)
-}
-
-/// The version of an entry that is whole.
-fn whole(key: &CacheKey, found: &Entry) -> Result<u64, Violation> {
-    let text = std::str::from_utf8(&found.head).ok();
-    let version = text.and_then(|text| text.rsplit_once(' ')).and_then(|(_, version)| version.parse().ok());
-    match version {
-        Some(version) if *found == entry(key, version) => Ok(version),
-        _ => Err(Violation::new(format!("{key} is a mix"))),
-    }
-}
-
-fn key(name: &str, task: u64, number: u64) -> Result<CacheKey, Violation> {
-    CacheKey::new(&format!("{name}-{task}-{number}")).map_err(|error| lost("a key", &error))
-}
-
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Violation> + Send + 'static,
 ) -> Result<T, Violation> {
@@ -412,35 +277,4 @@ async fn blocking<T: Send + 'static>(
 #[track_caller]
 fn lost(what: &str, error: &dyn std::error::Error) -> Violation {
     Violation::new(format!("{what}: {error}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use hyper_client_cache_core::cache::MemoryCache;
-
-    /// What was acknowledged and what was under way are right, anything else is noticed: an older version, a mix,
-    /// nothing at all.
-    #[tokio::test]
-    async fn what_is_not_kept_is_noticed() {
-        let cache = MemoryCache::default();
-        let name = key("one", 0, 0).unwrap();
-        assert!(Said::default().check(&cache).await.is_err());
-        let mut said = Said::default();
-        assert!(!said.hear(&format!("try {name} 7")));
-        assert!(said.hear(&format!("ack {name} 7")));
-        assert!(!said.hear(&format!("try {name} 8")));
-        assert!(!said.hear("running 1 test"));
-        assert!(said.clone().check(&cache).await.is_err());
-        for (version, is_right) in [(6, false), (7, true), (8, true), (9, false)] {
-            cache.responses().write(&name, entry(&name, version)).await.unwrap();
-            assert_eq!(said.clone().check(&cache).await.is_ok(), is_right, "{version}");
-        }
-        cache.responses().write(&name, Entry::new(format!("{name} 8"), "of another")).await.unwrap();
-        assert!(said.clone().check(&cache).await.is_err());
-        cache.responses().write(&name, entry(&name, 8)).await.unwrap();
-        said.check(&cache).await.unwrap();
-        cache.responses().write(&name, entry(&name, 7)).await.unwrap();
-        assert!(said.check(&cache).await.is_err());
-    }
 }
