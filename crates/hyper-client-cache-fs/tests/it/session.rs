@@ -76,7 +76,7 @@ async fn a_304_renews_what_is_stored() {
 /// This one has no more parts than may be on their way, so that it is stored however long the disk takes.
 #[tokio::test]
 async fn a_large_body_is_kept_in_parts() {
-    const LEN: u64 = 700_000;
+    const LEN: u64 = 500_000;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("cache");
     let origin = Origin::scripted().await;
@@ -86,15 +86,15 @@ async fn a_large_body_is_kept_in_parts() {
     assert!(is_pattern(session.get(origin.url("/")).send().await.unwrap(), LEN).await);
     until(async || cache.responses().size().await.unwrap() == 1).await;
     let parts = files(&path.join("v1/bodies"));
-    assert_eq!(parts.len(), 3);
+    assert_eq!(parts.len(), 2);
     let response = session.get(origin.url("/")).send().await.unwrap();
     assert!(response.from_cache());
     assert!(is_pattern(response, LEN).await);
     assert_eq!(origin.count(), 1);
     // A reader that has begun gets all of it, whatever becomes of the parts.
     let reading = session.get(origin.url("/")).send().await.unwrap();
-    fs::remove_file(&parts[1]).unwrap();
-    fs::write(&parts[2], "damaged").unwrap();
+    fs::remove_file(&parts[0]).unwrap();
+    fs::write(&parts[1], "damaged").unwrap();
     assert!(is_pattern(reading, LEN).await);
 }
 

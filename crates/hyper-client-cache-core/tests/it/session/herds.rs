@@ -41,7 +41,7 @@ async fn herd(session: &CachedSession, url: &str, gate: &Gate) -> Vec<(Outcome, 
 
 async fn one_request_for_all(threads: &str) {
     // No more parts than may be on their way: stored however late a thread gets its turn.
-    const LARGE: u64 = 700_000;
+    const LARGE: u64 = 500_000;
     let origin = Origin::scripted().await;
     let lens = [("/empty", 0, false), ("/small", 1000, false), ("/chunked", 1000, true), ("/large", LARGE, false)];
     let mut stored = 0;
@@ -55,7 +55,7 @@ async fn one_request_for_all(threads: &str) {
         assert_eq!(answers.iter().filter(|answer| answer.0 == Outcome::Miss).count(), 1, "{path} {threads}");
         assert_eq!(origin.count_of(path), 1, "{path} {threads}");
         stored += 1;
-        settled(&session, stored, if len == LARGE { 3 } else { 0 }).await;
+        settled(&session, stored, if len == LARGE { 2 } else { 0 }).await;
     }
     // Revalidations too.
     let gate = Gate::new();
