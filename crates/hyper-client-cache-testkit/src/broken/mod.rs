@@ -15,6 +15,7 @@ mod expiry;
 mod fault;
 mod keys;
 mod lifecycle;
+mod order;
 #[cfg(feature = "session")]
 mod session;
 mod twist;
@@ -36,7 +37,7 @@ use crate::reference::ReferenceStorage;
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Case {
-    /// The rule that it breaks: `S1` to `S15`.
+    /// The rule that it breaks: `S1` to `S15`, or `model` where it is none of these by itself.
     pub rule: &'static str,
     /// What it does, in a few words.
     pub name: &'static str,
@@ -81,5 +82,6 @@ pub fn storages() -> Vec<Case> {
         case::<lifecycle::DebugsItsPassword>("S14"),
         case::<damage::FailsOnDamage>("S15"),
         case::<damage::RemovesWhatIsNewer>("S15"),
+        case::<order::WritesAgain>("model"),
     ]
 }

@@ -26,6 +26,7 @@ mod keys;
 mod lifecycle;
 mod looking;
 mod model;
+mod order;
 mod parts;
 mod victim;
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::runner::Running;
 use super::{
-    CacheHarness, Harness, atomic, cache, content, damage, expiry, keys, lifecycle, looking, model, parts, victim,
+    CacheHarness, Harness, atomic, cache, content, damage, expiry, keys, lifecycle, looking, model, order, parts,
+    victim,
 };
 
 /// One test of the contract.
@@ -66,6 +67,7 @@ macro_rules! __storage_tests {
             S15 damage s15_a_flipped_bit_in_any_byte_is_noticed,
             S15 damage s15_damaged_bytes_are_removed_and_newer_ones_kept,
             model model model_a_random_history_is_that_of_a_map,
+            model order model_racing_calls_have_an_order,
         }
     };
 }

@@ -42,6 +42,8 @@ async fn a_broken_storage_fails_the_tests_of_the_rule_that_it_breaks() {
     }
     let rules: BTreeSet<_> = STORAGE_TESTS.iter().map(|test| test.rule).filter(|rule| *rule != "model").collect();
     assert_eq!(rules.len(), 15);
+    // Not a rule of its own, though it has a broken storage.
+    rules_broken.remove("model");
     assert_eq!(rules_broken, rules, "a rule without a broken storage");
     // The module `killed` shows that this one can fail: it takes a storage that two processes share.
     let tests: BTreeSet<_> = STORAGE_TESTS.iter().map(|test| test.name).filter(|name| *name != KILLED).collect();
