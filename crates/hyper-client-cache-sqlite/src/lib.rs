@@ -6,7 +6,7 @@
 //! [`Storage`](hyper_client_cache_core::storage::Storage), `bulk` many changes at
 //! once, `front` the memory before it.
 //! Below them `engine` is what all handles share: `absent` (what a look-up need not ask for; `bloom`), `reader` (a few
-//! connections and the gathering of reads), and the way to `writer` (one task; `queue`, `plan`, `batch`, `rows`,
+//! connections and the gathering of reads; `lease`), and the way to `writer` (one task; `queue`, `plan`, `batch`, `rows`,
 //! `census`, `eviction`, `uses`, `upkeep`).
 //! `open`, `schema`, `path` and `quarantine` deal with a file of unknown origin, `connect` and `sql` with the driver.
 
@@ -22,6 +22,7 @@ mod bloom;
 mod engine;
 mod shared;
 
+mod lease;
 mod reader;
 
 mod batch;

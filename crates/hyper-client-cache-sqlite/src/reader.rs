@@ -9,24 +9,19 @@
 //! whoever keeps those waits for another read. So a read that waits for long gets a connection beyond the usual number,
 //! and an error where there are too many of those.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use hyper_client_cache_core::storage::CacheKey;
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
-use sqlx::{Row as _, Sqlite, ValueRef};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::connect::{Conn, Source};
 use crate::error::{Result, SqliteError};
-use crate::sql::{self, MAX_ROWS, Table, hash_of};
-
-/// A body over this many bytes stays in SQLite's own allocation instead of being copied once more.
-const COPY_LIMIT: usize = 16 * 1024;
+use crate::lease::{Lease, Row};
+use crate::sql::{MAX_ROWS, Table};
 
 /// How long a read waits for a connection before it gets one beyond the usual number.
 const PATIENCE: Duration = Duration::from_millis(50);
@@ -36,14 +31,6 @@ const MOST: usize = 3;
 
 /// How long a read waits for a connection where there are no more.
 const LAST_PATIENCE: Duration = Duration::from_secs(1);
-
-/// A row as it was found.
-#[derive(Clone, Debug)]
-pub(crate) struct Row {
-    pub(crate) block: Bytes,
-    /// `None` where it is absurdly long.
-    pub(crate) body: Option<Bytes>,
-}
 
 /// The connections that read.
 #[derive(Debug)]
@@ -173,6 +160,42 @@ impl Readers {
         self.lock().generation
     }
 
+    /// Takes a connection back where its lease ends, or the place of one that there is not: it goes to who waits.
+    pub(crate) fn take_back(self: &Arc<Self>, mut connection: Option<Conn>, generation: u64) {
+        let mut state = self.lock();
+        let usable = connection
+            .as_ref()
+            .is_some_and(|connection| !state.closed && state.generation == generation && !connection.is_lent());
+        if !usable {
+            state.open = state.open.saturating_sub(1);
+            // Whoever waits may make a new one.
+            while let Some(waiter) = state.waiting.pop_front() {
+                if waiter.reply.send(Reply::Again).is_ok() {
+                    break;
+                }
+            }
+            drop(state);
+            drop(connection);
+            return;
+        }
+        while let Some(waiter) = state.waiting.pop_front() {
+            let lease = Lease::new(connection.take(), generation, self.clone());
+            match waiter.reply.send(Reply::Lead(lease)) {
+                // Its own drop would ask for the lock, which is held here.
+                Err(Reply::Lead(refused)) => connection = refused.dissolve(),
+                _ => return,
+            }
+        }
+        if state.open <= self.limit {
+            state.idle.extend(connection);
+            return;
+        }
+        // One beyond the usual number.
+        state.open = state.open.saturating_sub(1);
+        drop(state);
+        drop(connection);
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -240,7 +263,7 @@ impl Readers {
     }
 
     fn lease_of(self: &Arc<Self>, state: &State, connection: Option<Conn>) -> Lease {
-        Lease { connection, generation: state.generation, readers: Some(self.clone()) }
+        Lease::new(connection, state.generation, self.clone())
     }
 
     /// Reads for oneself and for all who wait.
@@ -312,123 +335,7 @@ impl Attempt {
             Source::File(file) => Conn::Own(file.reader().await?),
             Source::Pool(pool) => Conn::Lent(pool.acquire().await?),
         };
-        lease.connection = Some(connection);
+        lease.fill(connection);
         Ok(Acquired::Lease { lease, leads: false })
-    }
-}
-
-/// A connection for a while.
-#[derive(Debug)]
-pub(crate) struct Lease {
-    connection: Option<Conn>,
-    generation: u64,
-    /// Taken only where the connection was passed on.
-    readers: Option<Arc<Readers>>,
-}
-
-impl Lease {
-    /// The connection; an error where it is gone, which it is not before the lease is dropped.
-    pub(crate) fn sqlite(&mut self) -> Result<&mut SqliteConnection> {
-        self.connection.as_mut().map(Conn::sqlite).ok_or(SqliteError::Closed)
-    }
-
-    async fn read_one(&mut self, table: Table, key: &CacheKey) -> Result<Option<Row>> {
-        let query = sqlx::query(table.read()).bind(hash_of(key)).bind(key.to_string());
-        match query.fetch_optional(self.sqlite()?).await? {
-            Some(row) => Ok(Some(Row::new(row)?)),
-            None => Ok(None),
-        }
-    }
-
-    async fn read_both(&mut self, key: &CacheKey) -> Result<(Option<Row>, Option<Row>)> {
-        let (mut response, mut redirect) = (None, None);
-        let query = sqlx::query(sql::read_both()).bind(hash_of(key)).bind(key.to_string());
-        for row in query.fetch_all(self.sqlite()?).await? {
-            let place = if row.try_get::<bool, _>(2)? { &mut redirect } else { &mut response };
-            *place = Some(Row::new(row)?);
-        }
-        Ok((response, redirect))
-    }
-
-    /// The rows under at most [`MAX_ROWS`] keys.
-    pub(crate) async fn read_many(&mut self, table: Table, keys: &[CacheKey]) -> Result<HashMap<CacheKey, Row>> {
-        let mut query = sqlx::query::<Sqlite>(table.read_many(keys.len()));
-        for key in keys {
-            query = query.bind(hash_of(key));
-        }
-        let rows = query.fetch_all(self.sqlite()?).await?;
-        let mut found = HashMap::with_capacity(rows.len());
-        for row in rows {
-            let key = row.try_get::<&str, _>(2)?;
-            if let Ok(key) = CacheKey::new(key) {
-                found.insert(key, Row::new(row)?);
-            }
-        }
-        Ok(found)
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        let Some(readers) = self.readers.take() else { return };
-        let mut connection = self.connection.take();
-        let mut state = readers.lock();
-        let usable = connection
-            .as_ref()
-            .is_some_and(|connection| !state.closed && state.generation == self.generation && !connection.is_lent());
-        if !usable {
-            state.open = state.open.saturating_sub(1);
-            // Whoever waits may make a new one.
-            while let Some(waiter) = state.waiting.pop_front() {
-                if waiter.reply.send(Reply::Again).is_ok() {
-                    break;
-                }
-            }
-            drop(state);
-            drop(connection);
-            return;
-        }
-        while let Some(waiter) = state.waiting.pop_front() {
-            let lease =
-                Self { connection: connection.take(), generation: self.generation, readers: Some(readers.clone()) };
-            match waiter.reply.send(Reply::Lead(lease)) {
-                Err(Reply::Lead(mut refused)) => {
-                    connection = refused.connection.take();
-                    // So that its own drop does nothing: the lock is held here.
-                    refused.readers = None;
-                }
-                _ => return,
-            }
-        }
-        if state.open <= readers.limit {
-            state.idle.extend(connection);
-            return;
-        }
-        // One beyond the usual number.
-        state.open = state.open.saturating_sub(1);
-        drop(state);
-        drop(connection);
-    }
-}
-
-impl Row {
-    fn new(row: SqliteRow) -> Result<Self> {
-        let block = Bytes::copy_from_slice(row.try_get::<&[u8], _>(0)?);
-        let body = if row.try_get_raw(1)?.is_null() {
-            None
-        } else {
-            let bytes = row.try_get::<&[u8], _>(1)?;
-            Some(if bytes.len() <= COPY_LIMIT { Bytes::copy_from_slice(bytes) } else { Bytes::from_owner(BodyOf(row)) })
-        };
-        Ok(Self { block, body })
-    }
-}
-
-/// Keeps a row for the sake of its body.
-struct BodyOf(SqliteRow);
-
-impl AsRef<[u8]> for BodyOf {
-    fn as_ref(&self) -> &[u8] {
-        self.0.try_get::<&[u8], _>(1).unwrap_or_default()
     }
 }
