@@ -17,8 +17,8 @@ use crate::support::{Databases, address, url};
 async fn outage(databases: &Databases) -> Outage {
     let outage = Outage::new(address(), async |at, guard| {
         MongoCache::builder(databases.name("c"))
-            .url(format!("mongodb://{at}/?directConnection=true&connectTimeoutMS=500"))
-            .server_selection_timeout(Duration::from_millis(500))
+            .url(format!("mongodb://{at}/?directConnection=true&connectTimeoutMS=2000"))
+            .server_selection_timeout(Duration::from_secs(2))
             .guard(guard)
             .connect()
             .await
@@ -53,6 +53,7 @@ async fn a_dripping_or_cut_answer_is_a_miss() {
 async fn refused_credentials_are_an_error_of_connect_and_later_a_miss() {
     let databases = Databases::new();
     let config = MongoCache::builder(databases.name("c")).url(format!("mongodb://user:canary@{}/", address()));
+    let config = config.server_selection_timeout(Duration::from_secs(30));
     let error = config.clone().connect().await.unwrap_err();
     assert!(error.to_string().contains("credentials"), "{error}");
     assert!(!format!("{error:?} {error}").contains("canary"));
@@ -115,7 +116,7 @@ async fn a_primary_that_steps_down_is_a_miss() {
         session.layer().flush().await;
         refuse(&app, &[], None).await;
         let mut came_back = false;
-        for _ in 0..100 {
+        for _ in 0..1200 {
             came_back |= ask(&format!("/{round}-back")).await;
             session.layer().flush().await;
             if came_back {
@@ -123,7 +124,7 @@ async fn a_primary_that_steps_down_is_a_miss() {
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        assert!(came_back, "no hit five seconds after code {code}");
+        assert!(came_back, "no hit a minute after code {code}");
     }
     let stats = session.stats();
     assert!(stats.lookup_failed > 0 && stats.store_failed > 0, "{stats:?}");

@@ -215,7 +215,6 @@ async fn dropped_operations_never_mix_up_answers() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_longer_than_a_document_is_kept_in_parts() {
     const LEN: usize = (16 << 20) + 7;
-    const CHUNK: usize = 1 << 20;
 
     let databases = Databases::new();
     let patience = Duration::from_secs(20);
@@ -225,10 +224,10 @@ async fn a_body_longer_than_a_document_is_kept_in_parts() {
     let origin = Origin::scripted().await;
     let body: Vec<u8> = (0..LEN).map(|at| u8::try_from(at / 1000 % 251).unwrap()).collect();
     // In no hurry, and in less at each try: what comes faster than the store takes it is handed on and not stored.
-    for pause in [50, 200, 800, 2000] {
+    for pause in [20, 80, 320, 1280] {
         let answer = Answer::status(200).header("cache-control", "max-age=600");
         let pause = Duration::from_millis(pause);
-        origin.on("/", body.chunks(CHUNK).fold(answer, |answer, part| answer.chunk(part.to_vec()).pause(pause)));
+        origin.on("/", body.chunks(PART_LEN).fold(answer, |answer, part| answer.chunk(part.to_vec()).pause(pause)));
         let fetched = session.get(origin.url("/")).send().await.unwrap().bytes().await.unwrap();
         assert!(fetched == body, "another body");
         session.layer().flush().await;

@@ -11,11 +11,12 @@ use hyper_client_cache_mongo::mongodb::event::command::CommandEvent;
 use hyper_client_cache_mongo::mongodb::options::ClientOptions;
 use hyper_client_cache_mongo::mongodb::{Client, bson};
 
-/// The server that tests run against.
+/// The server that tests run against, which a busy machine may keep from answering for a while.
 pub(crate) fn url() -> String {
-    std::env::var("HCC_MONGO_URL").unwrap_or_else(|_| {
+    let url = std::env::var("HCC_MONGO_URL").unwrap_or_else(|_| {
         panic!("HCC_MONGO_URL is not set: run `cargo xtask test`, or export what `cargo xtask services up` prints")
-    })
+    });
+    format!("{url}{}serverSelectionTimeoutMS=30000", if url.contains('?') { "&" } else { "/?" })
 }
 
 /// The server's address without what stands around it.

@@ -11,7 +11,7 @@ use super::suite::{CACHE_TESTS, STORAGE_TESTS, Test};
 use super::{CacheHarness, Harness};
 
 /// How long one test may take. A test that takes longer hangs: the slowest takes seconds on a remote store.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(600);
 
 /// Runs every test of the storage contract, one after the other. Needs a multi-threaded tokio runtime for the tests
 /// of concurrency to mean much.
