@@ -6,6 +6,8 @@
 mod wire;
 
 use bytes::Bytes;
+use rmp_serde::Serializer;
+use serde::Serialize;
 
 use self::wire::WireRecord;
 use super::Stored;
@@ -16,6 +18,9 @@ use crate::storage::Entry;
 /// The longest head that is written or read, in bytes (256 KiB): a response with more metadata is not stored.
 pub const MAX_HEAD_LEN: usize = 256 * 1024;
 
+/// What most heads are shorter than, in bytes.
+const USUAL_HEAD_LEN: usize = 1024;
+
 /// The entry of a record.
 ///
 /// The record itself does not stay with the entry: its header values may be slices of a network buffer, which a storage
@@ -24,12 +29,15 @@ pub const MAX_HEAD_LEN: usize = 256 * 1024;
 /// # Errors
 /// [`ErrorKind::TooLarge`] where the head would be over [`MAX_HEAD_LEN`].
 pub fn encode(stored: Stored) -> Result<Entry> {
-    let head = rmp_serde::to_vec_named(&WireRecord::from(&*stored.record))
+    // Most heads fit, so that nothing is moved while one is written; what is kept is only as long as it is.
+    let mut head = Vec::with_capacity(USUAL_HEAD_LEN);
+    WireRecord::from(&*stored.record)
+        .serialize(&mut Serializer::new(&mut head).with_struct_map())
         .map_err(|error| Error::new(ErrorKind::Storage, "a record cannot be encoded").with_source(error))?;
     if head.len() > MAX_HEAD_LEN {
         return Err(Error::new(ErrorKind::TooLarge, "the response's metadata"));
     }
-    Ok(Entry::new(head, stored.body).retain_until(stored.retain_until))
+    Ok(Entry::new(Bytes::copy_from_slice(&head), stored.body).retain_until(stored.retain_until))
 }
 
 /// The record of an entry; `None` where the head is not ours or the body's length does not fit.

@@ -116,14 +116,14 @@ impl Engine {
         &self,
         parts: &Parts,
         response: Response<Upstream>,
-        ticket: Ticket,
+        ticket: Box<Ticket>,
         admitted: Admitted,
         leader: Option<Leader>,
         generation: Generation,
         now: SystemTime,
     ) -> Response<CacheBody> {
         let (head, body) = response.into_parts();
-        let Ticket { settings, matching, identity, found, .. } = ticket;
+        let Ticket { settings, matching, identity, found, .. } = *ticket;
         let (primary, keyer) = (identity.primary, settings.keyer(&matching));
         let Admitted { record, retain_until, filter, waits, listing, .. } = admitted;
         let key = record.key;
@@ -192,7 +192,7 @@ impl Engine {
         &self,
         parts: &Parts,
         response: Response<Upstream>,
-        ticket: Ticket,
+        ticket: Box<Ticket>,
         reason: Reason,
         leader: Option<Leader>,
     ) -> Response<CacheBody> {

@@ -1,9 +1,10 @@
 //! Asking the origin: once for all who ask for the same thing, conditionally where something is stored, and with the
 //! answer on its way to the store while the caller reads it.
 
+use std::pin::pin;
 use std::sync::Arc;
 
-use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header};
 use http_body::Body;
 use tokio::time::{Instant, timeout_at};
 
@@ -42,6 +43,15 @@ pub(super) struct Ticket {
 }
 
 impl Ticket {
+    /// Which URLs the answer makes invalid, where the request may write.
+    fn made_invalid(&self, exchange: &Admit<'_>) -> Vec<Uri> {
+        if !self.lookup.write {
+            return Vec::new();
+        }
+        let method = key::effective_method(exchange.method, exchange.request_headers, &self.matching);
+        policy::invalidation_targets(&method, exchange.uri, exchange.status, exchange.response_headers)
+    }
+
     fn is_late(&self) -> bool {
         self.deadline.is_some_and(|deadline| deadline <= Instant::now())
     }
@@ -79,218 +89,234 @@ where
 }
 
 /// Answers a request that the store cannot: with the answer of whoever is asking already, or by asking.
-pub(super) async fn fetch<S, B>(
+#[expect(clippy::manual_async_fn)] // which would hold its arguments twice
+pub(super) fn fetch<S, B>(
     engine: &Arc<Engine>,
     inner: S,
     request: Request<B>,
-    mut ticket: Ticket,
-) -> Result<Response<CacheBody>>
+    mut ticket: Box<Ticket>,
+) -> impl Future<Output = Result<Response<CacheBody>>> + Send + use<'_, S, B>
 where
     S: Origin<B>,
     B: Body + Default + Send + 'static,
 {
-    let (settings, matching, primary) = (ticket.settings.clone(), ticket.matching.clone(), ticket.identity.primary);
-    let keyer = settings.keyer(&matching);
-    let group = keyer.group(request.uri());
-    let mut flight_key = flight_key(&primary, request.headers(), &settings, &keyer);
-    let joins = if ticket.lookup.may_join() { MAX_JOINS } else { 0 };
-    for _ in 0..joins {
-        let generation = engine.ledger.generation(&group);
-        let waiter = match engine.flights.join(flight_key, primary, generation) {
-            Role::Follow(waiter) => waiter,
-            Role::Lead(leader) => {
-                let landed = engine.flights.landed(&primary);
-                if std::mem::replace(&mut ticket.landed, landed) != landed
-                    && let Some(response) =
-                        engine.look_again(Asked::of(&request, &settings, &matching), &mut ticket).await
-                {
-                    if let Some(stored) = ticket.found.selected {
-                        leader.land(Verdict::Stored(stored));
+    async move {
+        let (settings, matching, primary) = (ticket.settings.clone(), ticket.matching.clone(), ticket.identity.primary);
+        let keyer = settings.keyer(&matching);
+        let group = keyer.group(request.uri());
+        let mut flight_key = flight_key(&primary, request.headers(), &settings, &keyer);
+        let joins = if ticket.lookup.may_join() { MAX_JOINS } else { 0 };
+        for _ in 0..joins {
+            let generation = engine.ledger.generation(&group);
+            let waiter = match engine.flights.join(flight_key, primary, generation) {
+                Role::Follow(waiter) => waiter,
+                Role::Lead(leader) => {
+                    let landed = engine.flights.landed(&primary);
+                    if std::mem::replace(&mut ticket.landed, landed) != landed
+                        && let Some(response) =
+                            Box::pin(engine.look_again(Asked::of(&request, &settings, &matching), &mut ticket)).await
+                    {
+                        if let Some(stored) = ticket.found.selected {
+                            leader.land(Verdict::Stored(stored));
+                        }
+                        return Ok(response);
                     }
-                    return Ok(response);
+                    return pin!(ask(engine, inner, request, ticket, Some(leader), generation)).await;
                 }
-                return ask(engine, inner, request, ticket, Some(leader), group, generation).await;
-            }
-        };
-        let patience = [ticket.deadline, Instant::now().checked_add(engine.flight_timeout)];
-        match within(patience.into_iter().flatten().min(), waiter.verdict()).await {
-            None if ticket.is_late() => return engine.stale_instead(&ticket).ok_or_else(too_late),
-            // The leader hangs: go alone (case 199).
-            None => break,
-            Some(Err(leader)) => {
-                drop(waiter);
-                return ask(engine, inner, request, ticket, Some(leader), group, generation).await;
-            }
-            Some(Ok(Verdict::Shared(answer))) => {
-                if selects(&answer.selecting, request.headers(), &keyer) {
-                    if !engine.may_share(&answer, &ticket.lookup) {
-                        break;
+            };
+            let patience = [ticket.deadline, Instant::now().checked_add(engine.flight_timeout)];
+            match within(patience.into_iter().flatten().min(), waiter.verdict()).await {
+                None if ticket.is_late() => return engine.stale_instead(&ticket).ok_or_else(too_late),
+                // The leader hangs: go alone (case 199).
+                None => break,
+                Some(Err(leader)) => {
+                    drop(waiter);
+                    return pin!(ask(engine, inner, request, ticket, Some(leader), generation)).await;
+                }
+                Some(Ok(Verdict::Shared(answer))) => {
+                    if selects(&answer.selecting, request.headers(), &keyer) {
+                        if !engine.may_share(&answer, &ticket.lookup) {
+                            break;
+                        }
+                        if let Some(reader) = answer.reader() {
+                            return Ok(engine.coalesced(&answer, CacheBody::shared(reader)));
+                        }
+                        // Too late for the body; by now it is stored, or given up.
+                        drop(waiter);
+                        if let Some(response) =
+                            Box::pin(engine.look_again(Asked::of(&request, &settings, &matching), &mut ticket)).await
+                        {
+                            return Ok(response);
+                        }
+                        continue;
                     }
-                    if let Some(reader) = answer.reader() {
-                        return Ok(engine.coalesced(&answer, CacheBody::shared(reader)));
+                    // Another variant. Now that the fields are known, those who want the same one can share (case 193).
+                    let names: Vec<_> = answer
+                        .selecting
+                        .iter()
+                        .filter_map(|field| field.name.parse::<http::HeaderName>().ok())
+                        .collect();
+                    let variant =
+                        key::variant(&flight_key, &policy::vary::selecting(&names, request.headers(), &keyer));
+                    flight_key = variant;
+                }
+                Some(Ok(Verdict::Stored(stored))) => {
+                    if let Some(Judgement::Fresh) =
+                        engine.accept(&stored, Asked::of(&request, &settings, &matching), &ticket.lookup)
+                    {
+                        return Ok(engine.leaders(&stored, &ticket.lookup));
                     }
-                    // Too late for the body; by now it is stored, or given up.
                     drop(waiter);
                     if let Some(response) =
-                        engine.look_again(Asked::of(&request, &settings, &matching), &mut ticket).await
+                        Box::pin(engine.look_again(Asked::of(&request, &settings, &matching), &mut ticket)).await
                     {
                         return Ok(response);
                     }
-                    continue;
                 }
-                // Another variant. Now that the fields are known, those who want the same one can share (case 193).
-                let names: Vec<_> =
-                    answer.selecting.iter().filter_map(|field| field.name.parse::<http::HeaderName>().ok()).collect();
-                let variant = key::variant(&flight_key, &policy::vary::selecting(&names, request.headers(), &keyer));
-                flight_key = variant;
+                Some(Ok(Verdict::Alone)) => break,
+                Some(Ok(Verdict::Failed(error))) => match engine.stale_instead(&ticket) {
+                    Some(response) => return Ok(response),
+                    // The leader served something stale where this request may not.
+                    None if error.kind() == ErrorKind::Status => break,
+                    None => return Err(error),
+                },
             }
-            Some(Ok(Verdict::Stored(stored))) => {
-                if let Some(Judgement::Fresh) =
-                    engine.accept(&stored, Asked::of(&request, &settings, &matching), &ticket.lookup)
-                {
-                    return Ok(engine.leaders(&stored, &ticket.lookup));
-                }
-                drop(waiter);
-                if let Some(response) = engine.look_again(Asked::of(&request, &settings, &matching), &mut ticket).await
-                {
-                    return Ok(response);
-                }
-            }
-            Some(Ok(Verdict::Alone)) => break,
-            Some(Ok(Verdict::Failed(error))) => match engine.stale_instead(&ticket) {
-                Some(response) => return Ok(response),
-                // The leader served something stale where this request may not.
-                None if error.kind() == ErrorKind::Status => break,
-                None => return Err(error),
-            },
         }
+        let generation = engine.ledger.generation(&group);
+        pin!(ask(engine, inner, request, ticket, None, generation)).await
     }
-    let generation = engine.ledger.generation(&group);
-    ask(engine, inner, request, ticket, None, group, generation).await
 }
 
 /// Asks the origin. With a leader, whoever waits for the same learns what becomes of it.
-pub(super) async fn ask<S, B>(
+#[expect(clippy::manual_async_fn)] // which would hold its arguments twice
+pub(super) fn ask<S, B>(
     engine: &Arc<Engine>,
     mut inner: S,
     request: Request<B>,
-    mut ticket: Ticket,
+    mut ticket: Box<Ticket>,
     leader: Option<Leader>,
-    group: CacheKey,
     mut generation: Generation,
-) -> Result<Response<CacheBody>>
+) -> impl Future<Output = Result<Response<CacheBody>>> + Send + use<'_, S, B>
 where
     S: Origin<B>,
     B: Body + Default + Send + 'static,
 {
-    let replay = replay::of(&request).cloned();
-    let (parts, body) = request.into_parts();
-    let mut body = Some(body);
-    let again = || replay.as_ref().map_or_else(B::default, ReplayBody::body);
-    let by_rule = match ticket.matching.believes_no_vary_search() {
-        true => Box::pin(engine.watch_rule(&parts.uri, &mut ticket)).await,
-        false => None,
-    };
-    loop {
-        let mut outgoing = Request::from_parts(parts.clone(), body.take().unwrap_or_else(again));
-        let stale = ticket.found.selected.as_ref().and_then(|stored| stored.record.as_response());
-        let conditional = stale.is_some_and(|record| policy::add_validators(record, outgoing.headers_mut()));
-        // Others may have more time: whoever waits takes over.
-        let Some(place) = within(ticket.deadline, engine.hosts.enter(&parts.uri)).await else {
-            return engine.stale_instead(&ticket).ok_or_else(too_late);
+    async move {
+        let replay = replay::of(&request).cloned();
+        let (parts, body) = request.into_parts();
+        let mut body = Some(body);
+        let again = || replay.as_ref().map_or_else(B::default, ReplayBody::body);
+        let by_rule = match ticket.matching.believes_no_vary_search() {
+            true => Box::pin(engine.watch_rule(&parts.uri, &mut ticket)).await,
+            false => None,
         };
-        let requested_at = engine.clock.now();
-        let response = match within(ticket.deadline, inner.send(outgoing)).await {
-            Some(Ok(response)) => response.map(|body| place.hold(body)),
-            None => return engine.stale_instead(&ticket).ok_or_else(too_late),
-            Some(Err(error)) => {
-                land(leader, Verdict::Failed(error.clone()));
-                return engine.stale_instead(&ticket).ok_or(error);
-            }
-        };
-        let received_at = engine.clock.now();
-        let exchange = Admit {
-            method: &parts.method,
-            uri: &parts.uri,
-            request_headers: &parts.headers,
-            status: response.status(),
-            version: response.version(),
-            response_headers: response.headers(),
-            requested_at,
-            received_at,
-            settings: &ticket.settings,
-            lookup: &ticket.lookup,
-        };
-
-        if response.status() == StatusCode::NOT_MODIFIED {
-            let (Some(stored), true) = (&ticket.found.selected, conditional) else {
-                // Never given to a caller who did not ask for it (case 181).
-                let error = Error::new(ErrorKind::Transport, "the origin answered 304 to a request without conditions");
-                land(leader, Verdict::Failed(error.clone()));
-                return Err(error);
+        loop {
+            let mut outgoing = Request::from_parts(parts.clone(), body.take().unwrap_or_else(again));
+            let stale = ticket.found.selected.as_ref().and_then(|stored| stored.record.as_response());
+            let conditional = stale.is_some_and(|record| policy::add_validators(record, outgoing.headers_mut()));
+            // Others may have more time: whoever waits takes over.
+            let Some(place) = within(ticket.deadline, pin!(engine.hosts.enter(&parts.uri))).await else {
+                return engine.stale_instead(&ticket).ok_or_else(too_late);
             };
-            let keyer = ticket.settings.keyer(&ticket.matching);
-            // What was found by a rule goes by the invalidations of its whole path.
-            let generation = by_rule.filter(|_| ticket.found.elsewhere().is_some()).unwrap_or(generation);
-            match engine.refreshed(stored, &exchange, &ticket.found, generation, &keyer) {
-                Ok(stored) => {
-                    land(leader, Verdict::Stored(stored.clone()));
-                    let (outcome, reason) = (Outcome::Revalidated, Reason::Revalidated);
-                    let mut answer = engine.serve(&stored, &ticket.lookup, outcome, reason, received_at);
-                    // A cookie that the 304 sets is for this caller (case 23).
-                    for cookie in response.headers().get_all(header::SET_COOKIE) {
-                        answer.headers_mut().append(header::SET_COOKIE, cookie.clone());
-                    }
-                    return Ok(answer);
+            let requested_at = engine.clock.now();
+            let response = match within(ticket.deadline, pin!(inner.send(outgoing))).await {
+                Some(Ok(response)) => response.map(|body| place.hold(body)),
+                None => return engine.stale_instead(&ticket).ok_or_else(too_late),
+                Some(Err(error)) => {
+                    land(leader, Verdict::Failed(error.clone()));
+                    return engine.stale_instead(&ticket).ok_or(error);
                 }
-                Err(reason) => {
-                    // What is stored may not be used any more (cases 24 and 25): ask again, for all of it.
-                    if ticket.lookup.write {
-                        engine.ledger.forget(*stored.record.key());
-                    }
-                    ticket.found = Found { selected: None, reason, ..ticket.found };
-                    continue;
-                }
-            }
-        }
-        if ticket.settings.is_error(response.status())
-            && let Some(answer) = engine.stale_instead(&ticket)
-        {
-            land(leader, Verdict::Failed(Error::new(ErrorKind::Status, "the origin failed")));
-            return Ok(answer);
-        }
-        if parts.method == Method::HEAD && response.status() == StatusCode::OK {
-            let body = replay.as_ref().map(|replay| &replay.bytes()[..]);
-            Box::pin(engine.compare_with_get(&parts, body, &ticket, response.headers())).await;
-        }
-        generation = engine.invalidate_others(&exchange, &ticket, group, generation).await?;
-        let terms = match policy::admit(&exchange) {
-            Admission::Store(_) if !ticket.lookup.write => Err(Reason::Mode),
-            Admission::Store(terms) if leads_to_secret(&terms, &ticket) => Err(Reason::SecretLocation),
-            Admission::Store(terms) => engine.fits(&parts.method, &response, &ticket.settings).map(|()| terms),
-            Admission::Refuse(reason) => Err(reason),
-        };
-        let mut admitted = match terms {
-            Ok(terms) => {
-                let mut keyed = KeyRequest::new(&parts.method, &parts.uri, &parts.headers);
-                keyed.body = replay.as_ref().map(|replay| &replay.bytes()[..]);
-                let listing = match by_rule {
-                    Some(generation) => Box::pin(engine.listing(&keyed, response.headers(), &ticket, generation)).await,
-                    None => None,
+            };
+            let received_at = engine.clock.now();
+            let exchange = Admit {
+                method: &parts.method,
+                uri: &parts.uri,
+                request_headers: &parts.headers,
+                status: response.status(),
+                version: response.version(),
+                response_headers: response.headers(),
+                requested_at,
+                received_at,
+                settings: &ticket.settings,
+                lookup: &ticket.lookup,
+            };
+
+            if response.status() == StatusCode::NOT_MODIFIED {
+                let (Some(stored), true) = (&ticket.found.selected, conditional) else {
+                    // Never given to a caller who did not ask for it (case 181).
+                    let error =
+                        Error::new(ErrorKind::Transport, "the origin answered 304 to a request without conditions");
+                    land(leader, Verdict::Failed(error.clone()));
+                    return Err(error);
                 };
-                engine.record(&parts, &response, &ticket, *terms, listing)
+                let keyer = ticket.settings.keyer(&ticket.matching);
+                // What was found by a rule goes by the invalidations of its whole path.
+                let generation = by_rule.filter(|_| ticket.found.elsewhere().is_some()).unwrap_or(generation);
+                match engine.refreshed(stored, &exchange, &ticket.found, generation, &keyer) {
+                    Ok(stored) => {
+                        land(leader, Verdict::Stored(stored.clone()));
+                        let (outcome, reason) = (Outcome::Revalidated, Reason::Revalidated);
+                        let mut answer = engine.serve(&stored, &ticket.lookup, outcome, reason, received_at);
+                        // A cookie that the 304 sets is for this caller (case 23).
+                        for cookie in response.headers().get_all(header::SET_COOKIE) {
+                            answer.headers_mut().append(header::SET_COOKIE, cookie.clone());
+                        }
+                        return Ok(answer);
+                    }
+                    Err(reason) => {
+                        // What is stored may not be used any more (cases 24 and 25): ask again, for all of it.
+                        if ticket.lookup.write {
+                            engine.ledger.forget(*stored.record.key());
+                        }
+                        ticket.found = Found { selected: None, reason, ..ticket.found };
+                        continue;
+                    }
+                }
             }
-            Err(reason) => Err(reason),
-        };
-        if let Ok(Admitted { record, filter: Some(filter), waits: false, body, .. }) = &admitted
-            && let Err(reason) = Box::pin(engine.filtered(filter, record, body.as_ref())).await
-        {
-            admitted = Err(reason);
+            if ticket.settings.is_error(response.status())
+                && let Some(answer) = engine.stale_instead(&ticket)
+            {
+                land(leader, Verdict::Failed(Error::new(ErrorKind::Status, "the origin failed")));
+                return Ok(answer);
+            }
+            if parts.method == Method::HEAD && response.status() == StatusCode::OK {
+                let body = replay.as_ref().map(|replay| &replay.bytes()[..]);
+                Box::pin(engine.compare_with_get(&parts, body, &ticket, response.headers())).await;
+            }
+            let others = ticket.made_invalid(&exchange);
+            if !others.is_empty() {
+                generation = Box::pin(engine.invalidate_others(others, &exchange, &ticket, generation)).await?;
+            }
+            let terms = match policy::admit(&exchange) {
+                Admission::Store(_) if !ticket.lookup.write => Err(Reason::Mode),
+                Admission::Store(terms) if leads_to_secret(&terms, &ticket) => Err(Reason::SecretLocation),
+                Admission::Store(terms) => engine.fits(&parts.method, &response, &ticket.settings).map(|()| terms),
+                Admission::Refuse(reason) => Err(reason),
+            };
+            let mut admitted = match terms {
+                Ok(terms) => {
+                    let mut keyed = KeyRequest::new(&parts.method, &parts.uri, &parts.headers);
+                    keyed.body = replay.as_ref().map(|replay| &replay.bytes()[..]);
+                    let listing = match by_rule {
+                        Some(generation) => {
+                            Box::pin(engine.listing(&keyed, response.headers(), &ticket, generation)).await
+                        }
+                        None => None,
+                    };
+                    engine.record(&parts, &response, &ticket, *terms, listing)
+                }
+                Err(reason) => Err(reason),
+            };
+            if let Ok(Admitted { record, filter: Some(filter), waits: false, body, .. }) = &admitted
+                && let Err(reason) = Box::pin(engine.filtered(filter, record, body.as_ref())).await
+            {
+                admitted = Err(reason);
+            }
+            return Ok(match admitted {
+                Ok(admitted) => engine.store(&parts, response, ticket, admitted, leader, generation, received_at),
+                Err(reason) => engine.hand_on(&parts, response, ticket, reason, leader),
+            });
         }
-        return Ok(match admitted {
-            Ok(admitted) => engine.store(&parts, response, ticket, admitted, leader, generation, received_at),
-            Err(reason) => engine.hand_on(&parts, response, ticket, reason, leader),
-        });
     }
 }
 
@@ -333,7 +359,7 @@ fn leads_to_secret(terms: &Terms, ticket: &Ticket) -> bool {
 impl Engine {
     /// The answer that another's exchange has left in the store meanwhile, if this request may have it.
     async fn look_again(&self, request: Asked<'_>, ticket: &mut Ticket) -> Option<Response<CacheBody>> {
-        ticket.found = self.find(request, ticket.identity.primary, &ticket.lookup).await;
+        ticket.found = self.find(request, &ticket.identity.primary, &ticket.lookup).await;
         let stored = ticket.found.selected.as_ref().filter(|_| ticket.found.judgement == Judgement::Fresh)?;
         Some(self.leaders(stored, &ticket.lookup))
     }
@@ -370,18 +396,17 @@ impl Engine {
     /// allows that: what was stored for safe requests. Says in which generation its own answer may be stored.
     async fn invalidate_others(
         self: &Arc<Self>,
+        targets: Vec<Uri>,
         exchange: &Admit<'_>,
         ticket: &Ticket,
-        group: CacheKey,
         generation: Generation,
     ) -> Result<Generation> {
-        let method = key::effective_method(exchange.method, exchange.request_headers, &ticket.matching);
-        let targets = policy::invalidation_targets(&method, exchange.uri, exchange.status, exchange.response_headers);
+        let keyer = ticket.settings.keyer(&ticket.matching);
+        let group = keyer.group(exchange.uri);
         // Somebody else's invalidation meanwhile goes for this answer too.
-        if targets.is_empty() || !ticket.lookup.write || self.ledger.generation(&group) != generation {
+        if self.ledger.generation(&group) != generation {
             return Ok(generation);
         }
-        let keyer = ticket.settings.keyer(&ticket.matching);
         if let Err(error) = self.invalidate(targets, ticket.identity.partition, &keyer, Removed::OfSafeMethods).await {
             self.may_fail(&error, "the origin has answered, but what that makes invalid is not removed")?;
         }

@@ -15,7 +15,8 @@ use super::lookup::Asked;
 use super::route::{Past, Route, Step};
 use super::{Engine, replay};
 use crate::cache::{CachedResponse, Stored};
-use crate::policy::{self, Outcome, Reason};
+use crate::key::Identity;
+use crate::policy::{self, Lookup, Outcome, Reason};
 use crate::storage::CacheKey;
 
 /// What would become of a request, and why: see [`CacheLayer::explain`](super::CacheLayer::explain).
@@ -157,7 +158,10 @@ impl Engine {
             let only_told = true;
             let asked = Asked { method, uri, headers, body, settings, matching, only_told, cookies, by: None };
             match planned {
-                Ok((lookup, identity)) => self.told(asked, self.route(asked, lookup, identity).await),
+                Ok((lookup, identity)) => {
+                    let route = self.route(asked, &lookup, &identity.primary).await;
+                    self.told(asked, &lookup, &identity, route)
+                }
                 Err(Past { reason, offline: true, .. }) => Explanation::new(Outcome::Offline, reason),
                 Err(Past { reason, offline: false, .. }) => {
                     Explanation { asks_origin: true, ..Explanation::new(Outcome::Bypass, reason) }
@@ -166,8 +170,8 @@ impl Engine {
         }
     }
 
-    fn told(&self, asked: Asked<'_>, route: Route) -> Explanation {
-        let Route { lookup, identity, found, step, .. } = route;
+    fn told(&self, asked: Asked<'_>, lookup: &Lookup, identity: &Identity, route: Route) -> Explanation {
+        let Route { found, step, .. } = route;
         let now = self.clock.now();
         let shown = |stored: &Stored| CachedResponse::new(stored.clone(), true, now);
         let known = Explanation {
@@ -187,7 +191,7 @@ impl Engine {
             Step::Ask(reason) => {
                 let record = found.selected.as_ref().and_then(|stored| stored.record.as_response());
                 let conditional = record.is_some_and(|record| policy::add_validators(record, &mut HeaderMap::new()));
-                let falls_back = record.is_some_and(|record| policy::serve_on_error(&lookup, record, now));
+                let falls_back = record.is_some_and(|record| policy::serve_on_error(lookup, record, now));
                 let outcome = if lookup.may_join() && self.is_asked_for(asked, &identity.primary) {
                     Outcome::Coalesced
                 } else if conditional {

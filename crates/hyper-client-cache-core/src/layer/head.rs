@@ -15,7 +15,7 @@ impl Engine {
     pub(super) async fn get_for_head(&self, request: Asked<'_>, lookup: &Lookup) -> Option<Stored> {
         let get = Method::GET;
         let request = Asked { method: &get, ..request };
-        let found = self.find(request, request.primary()?, lookup).await;
+        let found = self.find(request, &request.primary()?, lookup).await;
         // Offline nothing better can be had.
         let is_served = match found.judgement {
             Judgement::Fresh => true,

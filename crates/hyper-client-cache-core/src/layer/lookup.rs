@@ -160,7 +160,7 @@ impl Found {
 
 impl Engine {
     /// Looks a request up. A store that fails is a miss.
-    pub(super) async fn find(&self, request: Asked<'_>, primary: CacheKey, lookup: &Lookup) -> Found {
+    pub(super) async fn find(&self, request: Asked<'_>, primary: &CacheKey, lookup: &Lookup) -> Found {
         let mut found = self.find_under(request, primary, lookup).await;
         if found.goes_on(request) {
             found = Box::pin(self.find_by_rule(request, lookup, found)).await;
@@ -183,26 +183,26 @@ impl Engine {
     }
 
     /// The same, whatever a filter says about what is found.
-    pub(super) async fn find_any(&self, request: Asked<'_>, primary: CacheKey, lookup: &Lookup) -> Found {
+    pub(super) async fn find_any(&self, request: Asked<'_>, primary: &CacheKey, lookup: &Lookup) -> Found {
         let found = self.find_under(request, primary, lookup).await;
         if found.goes_on(request) { Box::pin(self.find_by_rule(request, lookup, found)).await } else { found }
     }
 
     /// What is stored under one primary key.
-    pub(super) async fn find_under(&self, request: Asked<'_>, primary: CacheKey, lookup: &Lookup) -> Found {
-        let changes = self.ledger.changes(&primary);
+    pub(super) async fn find_under(&self, request: Asked<'_>, primary: &CacheKey, lookup: &Lookup) -> Found {
+        let changes = self.ledger.changes(primary);
         let found = self.find_at(request, primary, lookup).await;
         let selected_changes = if found.variants().is_some() { found.selected_changes } else { changes };
         Found { changes, selected_changes, ..found }
     }
 
-    async fn find_at(&self, request: Asked<'_>, primary: CacheKey, lookup: &Lookup) -> Found {
+    async fn find_at(&self, request: Asked<'_>, primary: &CacheKey, lookup: &Lookup) -> Found {
         let care = request.care(lookup);
-        let is_doubtful = |key| self.ledger.is_doubtful(&key);
-        if self.ledger.has_doubts() && (is_doubtful(primary) || is_doubtful(request.keyer().group(request.uri))) {
+        let is_doubtful = |key: &CacheKey| self.ledger.is_doubtful(key);
+        if self.ledger.has_doubts() && (is_doubtful(primary) || is_doubtful(&request.keyer().group(request.uri))) {
             return Found::failed(unconfirmed());
         }
-        let stored = match self.read(&primary, care).await {
+        let stored = match self.read(primary, care).await {
             Ok(Some(stored)) => stored,
             Ok(None) => return Found::nothing(Reason::NotFound),
             Err(error) => return Found::failed(error),
@@ -217,10 +217,10 @@ impl Engine {
                 },
                 // Another has taken its place since it was listed, which is all right under its own URL.
                 None if request.by.is_some() => Found::nothing(Reason::NotFound),
-                None => self.mismatch(primary, care),
+                None => self.mismatch(*primary, care),
             },
             Record::Variants(_) => Box::pin(self.find_variant(request, stored, lookup)).await,
-            Record::Group(_) | Record::Search(_) => self.mismatch(primary, care),
+            Record::Group(_) | Record::Search(_) => self.mismatch(*primary, care),
         }
     }
 

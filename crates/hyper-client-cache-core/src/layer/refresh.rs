@@ -3,6 +3,7 @@
 //! One refresh per key at a time, a bounded number at once, and after a failure none for a while; they end when the last
 //! service of the layer is dropped, or when the layer is closed.
 
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::{Request, Response};
@@ -46,7 +47,7 @@ impl Tasks {
 impl Handle {
     /// Refreshes what `ticket` found, unless somebody is asking the origin for it already, or that has failed a moment
     /// ago.
-    pub(super) fn refresh<S, B>(&self, inner: S, request: &Request<B>, ticket: Ticket)
+    pub(super) fn refresh<S, B>(&self, inner: S, request: &Request<B>, ticket: Box<Ticket>)
     where
         S: Origin<B>,
         B: Body + Default + Send + 'static,
@@ -75,7 +76,7 @@ impl Handle {
         let again = once_more(request);
         let engine = Arc::clone(&self.engine);
         let refresh = async move {
-            let exchanged = exchange::ask(&engine, inner, again, ticket, Some(leader), group, generation).await;
+            let exchanged = pin!(exchange::ask(&engine, inner, again, ticket, Some(leader), generation)).await;
             let end = read(exchanged).await;
             engine.note(&places, began, end);
         };

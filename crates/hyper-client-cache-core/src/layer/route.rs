@@ -16,6 +16,7 @@ use crate::policy::filter::Panicked;
 use crate::policy::{
     self, Effective, Judgement, Lookup, Outcome, Plan, Reason, RequestSettings, RequestView, Settings,
 };
+use crate::storage::CacheKey;
 
 /// A request that does not use the cache.
 #[derive(Clone, Copy, Debug)]
@@ -30,8 +31,6 @@ pub(super) struct Past {
 /// What is known of a request once the store was asked.
 #[derive(Debug)]
 pub(super) struct Route {
-    pub(super) lookup: Lookup,
-    pub(super) identity: Identity,
     /// How many flights [had landed](super::flight::Flights::landed) before the look-up.
     pub(super) landed: u64,
     pub(super) found: Found,
@@ -106,12 +105,11 @@ impl Engine {
     }
 
     /// What is stored under the request's key, and may that be served?
-    pub(super) async fn route(&self, request: Asked<'_>, lookup: Lookup, identity: Identity) -> Route {
-        let primary = identity.primary;
-        let landed = self.flights.landed(&primary);
-        let found = if lookup.read { self.find(request, primary, &lookup).await } else { Found::not_asked() };
+    pub(super) async fn route(&self, request: Asked<'_>, lookup: &Lookup, primary: &CacheKey) -> Route {
+        let landed = self.flights.landed(primary);
+        let found = if lookup.read { self.find(request, primary, lookup).await } else { Found::not_asked() };
         let get = if *request.method == Method::HEAD && lookup.read && found.judgement != Judgement::Fresh {
-            Box::pin(self.get_for_head(request, &lookup)).await
+            Box::pin(self.get_for_head(request, lookup)).await
         } else {
             None
         };
@@ -123,10 +121,10 @@ impl Engine {
             (None, Some(_), Judgement::ServeStale { reason, refresh }) => {
                 Step::Serve { outcome: Outcome::Stale, reason, refresh }
             }
-            (None, Some(_), Judgement::Revalidate(why) | Judgement::Unusable(why)) => ask(&lookup, why),
-            (None, None, _) => ask(&lookup, found.reason),
+            (None, Some(_), Judgement::Revalidate(why) | Judgement::Unusable(why)) => ask(lookup, why),
+            (None, None, _) => ask(lookup, found.reason),
         };
-        Route { lookup, identity, landed, found, step }
+        Route { landed, found, step }
     }
 }
 

@@ -151,7 +151,7 @@ impl Engine {
         let request = Asked { by: Some(&rule.variance), ..request };
         let mut best = None;
         for primary in listed {
-            let found = self.find_under(request, primary, lookup).await;
+            let found = self.find_under(request, &primary, lookup).await;
             if found.selected.is_none() {
                 continue;
             }

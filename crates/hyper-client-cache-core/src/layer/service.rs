@@ -1,6 +1,7 @@
 //! The algorithm of one request, from the plan to the answer (RFC 9111 section 4).
 
 use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -69,10 +70,13 @@ where
     RB: Body<Data = Bytes> + Send + 'static,
     RB::Error: Into<BoxError>,
 {
-    async fn send(&mut self, request: Request<B>) -> Result<Response<Upstream>, Error> {
-        poll_fn(|cx| self.poll_ready(cx)).await.map_err(into_error)?;
-        let response = self.call(request).await.map_err(into_error)?;
-        Ok(response.map(|body| body.map_err(Into::into).boxed_unsync()))
+    #[expect(clippy::manual_async_fn)] // which would hold its arguments twice
+    fn send(&mut self, request: Request<B>) -> impl Future<Output = Result<Response<Upstream>, Error>> + Send {
+        async move {
+            poll_fn(|cx| self.poll_ready(cx)).await.map_err(into_error)?;
+            let response = self.call(request).await.map_err(into_error)?;
+            Ok(response.map(|body| body.map_err(Into::into).boxed_unsync()))
+        }
     }
 }
 
@@ -103,108 +107,110 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (handle, inner) = (self.handle.clone(), self.inner.clone());
-        Box::pin(async move { run(&handle, inner, request, None).await })
+        Box::pin(async move {
+            let response = pin!(answer(&handle, inner, request, None)).await?;
+            handle.engine.count(&response);
+            Ok(response)
+        })
     }
 }
 
 #[cfg(feature = "client")]
 impl<S> CacheService<S> {
-    /// The same as `call`, without its allocation. At `deadline` the origin is not waited for any longer.
-    pub(crate) async fn run<B>(
-        &self,
+    /// The same as `call`, without its allocation, and without [counting](Self::count). At `deadline` the origin is not
+    /// waited for any longer.
+    pub(crate) fn run<'a, B>(
+        &'a self,
         request: Request<B>,
         deadline: Option<Instant>,
-    ) -> Result<Response<CacheBody>, Error>
+    ) -> impl Future<Output = Result<Response<CacheBody>, Error>> + Send + use<'a, S, B>
     where
         S: Origin<B>,
         B: Body + Default + Send + 'static,
     {
-        run(&self.handle, self.inner.clone(), request, deadline).await
+        answer(&self.handle, self.inner.clone(), request, deadline)
+    }
+
+    /// Counts and logs what was [answered](Self::run).
+    pub(crate) fn count(&self, response: &Response<CacheBody>) {
+        self.handle.engine.count(response);
     }
 }
 
-async fn run<S, B>(
-    handle: &Arc<Handle>,
+/// Answers a request. Whoever calls this counts the answer, so that a request counts once and a refresh in the background
+/// does not count.
+#[expect(clippy::manual_async_fn)] // which would hold its arguments twice
+fn answer<'a, S, B>(
+    handle: &'a Arc<Handle>,
     inner: S,
     request: Request<B>,
     deadline: Option<Instant>,
-) -> Result<Response<CacheBody>, Error>
+) -> impl Future<Output = Result<Response<CacheBody>, Error>> + Send + use<'a, S, B>
 where
     S: Origin<B>,
     B: Body + Default + Send + 'static,
 {
-    handle.begin();
-    let response = answer(handle, inner, request, deadline).await?;
-    // Here and nowhere else, so that a request counts once and a refresh in the background does not count.
-    handle.engine.count(&response);
-    Ok(response)
-}
+    async move {
+        handle.begin();
+        let engine = &handle.engine;
+        // From here to the end, whatever is changed meanwhile.
+        let settings = engine.settings.load_full();
+        let settings = settings.hooked_for(request.extensions().get(), request.uri()).map_or(settings, Arc::new);
 
-async fn answer<S, B>(
-    handle: &Arc<Handle>,
-    inner: S,
-    request: Request<B>,
-    deadline: Option<Instant>,
-) -> Result<Response<CacheBody>, Error>
-where
-    S: Origin<B>,
-    B: Body + Default + Send + 'static,
-{
-    let engine = &handle.engine;
-    // From here to the end, whatever is changed meanwhile.
-    let settings = engine.settings.load_full();
-    let settings = settings.hooked_for(request.extensions().get(), request.uri()).map_or(settings, Arc::new);
+        let matching = settings.matching_for(request.extensions().get(), request.uri());
 
-    let matching = settings.matching_for(request.extensions().get(), request.uri());
-
-    // 1. Is the cache to be used at all, and what is the request's key?
-    let (lookup, identity) = match engine.plan(&request, &settings, &matching) {
-        Ok(planned) => planned,
-        Err(Past { reason, offline: true, .. }) => return Ok(engine.offline(reason, None)),
-        Err(past) => return Box::pin(exchange::bypass(engine, inner, request, past, &settings.keyer(&matching))).await,
-    };
-
-    // 2. What is stored under it, and may that be served?
-    let asked = Asked::of(&request, &settings, &matching);
-    let Route { lookup, identity, landed, found, step } = engine.route(asked, lookup, identity).await;
-    if let Some(fault) = &found.fault {
-        engine.may_fail(fault, "the look-up failed")?;
-    }
-    let reason = match step {
-        Step::Serve { outcome, reason, refresh } => {
-            let Some(stored) = &found.selected else { return Ok(engine.offline(reason, identity.primary)) };
-            let renewed = match outcome {
-                Outcome::Hit => engine.slide(asked, &found, &lookup),
-                _ => None,
-            };
-            let stored = renewed.as_ref().unwrap_or(stored);
-            let mut response = engine.serve(stored, &lookup, outcome, reason, engine.clock.now());
-            if outcome == Outcome::Hit && !lookup.only_if_cached {
-                response.body_mut().mend_with(|| refetch(engine, inner, &request));
-            } else if refresh {
-                let ticket = Ticket { settings, matching, lookup, identity, found, landed, deadline: None };
-                handle.refresh(inner, &request, ticket);
+        // 1. Is the cache to be used at all, and what is the request's key?
+        let (lookup, identity) = match engine.plan(&request, &settings, &matching) {
+            Ok(planned) => planned,
+            Err(Past { reason, offline: true, .. }) => return Ok(engine.offline(reason, None)),
+            Err(past) => {
+                return Box::pin(exchange::bypass(engine, inner, request, past, &settings.keyer(&matching))).await;
             }
-            return Ok(response);
-        }
-        Step::ServeGet(get) => {
-            let now = engine.clock.now();
-            let judged = get.record.as_response().map(|record| policy::judge(&lookup, record, now));
-            let (outcome, reason) = match judged {
-                Some(Judgement::ServeStale { reason, .. }) => (Outcome::Stale, reason),
-                _ => (Outcome::Hit, Reason::Fresh),
-            };
-            let response = engine.serve(&get, &lookup, outcome, reason, now);
-            return Ok(response.map(|_| CacheBody::empty()));
-        }
-        Step::Offline(reason) => return Ok(engine.offline(reason, identity.primary)),
-        Step::Ask(reason) => reason,
-    };
+        };
 
-    // 3. Ask the origin, or whoever is asking it already.
-    let found = Found { reason, ..found };
-    let ticket = Ticket { settings, matching, lookup, identity, found, landed, deadline };
-    Box::pin(exchange::fetch(engine, inner, request, ticket)).await
+        // 2. What is stored under it, and may that be served?
+        let asked = Asked::of(&request, &settings, &matching);
+        let Route { landed, found, step } = pin!(engine.route(asked, &lookup, &identity.primary)).await;
+        if let Some(fault) = &found.fault {
+            engine.may_fail(fault, "the look-up failed")?;
+        }
+        let reason = match step {
+            Step::Serve { outcome, reason, refresh } => {
+                let Some(stored) = &found.selected else { return Ok(engine.offline(reason, identity.primary)) };
+                let renewed = match outcome {
+                    Outcome::Hit => engine.slide(asked, &found, &lookup),
+                    _ => None,
+                };
+                let stored = renewed.as_ref().unwrap_or(stored);
+                let mut response = engine.serve(stored, &lookup, outcome, reason, engine.clock.now());
+                if outcome == Outcome::Hit && !lookup.only_if_cached {
+                    response.body_mut().mend_with(|| refetch(engine, inner, &request));
+                } else if refresh {
+                    let deadline = None;
+                    let ticket = Box::new(Ticket { settings, matching, lookup, identity, found, landed, deadline });
+                    handle.refresh(inner, &request, ticket);
+                }
+                return Ok(response);
+            }
+            Step::ServeGet(get) => {
+                let now = engine.clock.now();
+                let judged = get.record.as_response().map(|record| policy::judge(&lookup, record, now));
+                let (outcome, reason) = match judged {
+                    Some(Judgement::ServeStale { reason, .. }) => (Outcome::Stale, reason),
+                    _ => (Outcome::Hit, Reason::Fresh),
+                };
+                let response = engine.serve(&get, &lookup, outcome, reason, now);
+                return Ok(response.map(|_| CacheBody::empty()));
+            }
+            Step::Offline(reason) => return Ok(engine.offline(reason, identity.primary)),
+            Step::Ask(reason) => reason,
+        };
+
+        // 3. Ask the origin, or whoever is asking it already.
+        let found = Found { reason, ..found };
+        let ticket = Box::new(Ticket { settings, matching, lookup, identity, found, landed, deadline });
+        Box::pin(exchange::fetch(engine, inner, request, ticket)).await
+    }
 }
 
 /// Sends `request` once more, past the cache.

@@ -74,7 +74,7 @@ impl Engine {
         let Some(primary) = asked.primary() else { return Ok(None) };
         let lookup = Lookup::plain(Effective::of(asked.settings, &RequestSettings::default(), asked.uri));
         // Not `find`: what is stored is asked for, whether or not a filter lets it be used.
-        let found = self.find_any(asked, primary, &lookup).await;
+        let found = self.find_any(asked, &primary, &lookup).await;
         found.fault.map_or(Ok(found.selected), Err)
     }
 }

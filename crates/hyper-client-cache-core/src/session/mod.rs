@@ -38,6 +38,7 @@ mod body;
 mod url;
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -206,7 +207,7 @@ impl CachedSession {
     pub async fn execute(&self, request: Request<impl Into<RequestBody>>) -> Result<Response> {
         let mut request = self.inner.defaults.made_sendable(request.map(Into::into))?;
         say_body(&mut request);
-        self.send(request, self.inner.options()).await
+        self.clone().send(Ok(request), self.inner.options()).await
     }
 
     /// What would become of `request` at this moment, and why, without sending it. Only this request is looked at, not
@@ -340,19 +341,27 @@ impl CachedSession {
         if self.inner.closes_cache { self.cache().close().await } else { Ok(()) }
     }
 
-    async fn send(&self, request: Request<RequestBody>, options: Options) -> Result<Response> {
-        let inner = &self.inner;
-        if inner.closed.load(Ordering::Acquire) {
-            return Err(Error::new(ErrorKind::Closed, "the session"));
-        }
-        let Some(deadline) = options.timeout.and_then(|timeout| Instant::now().checked_add(timeout)) else {
-            return redirect::send(self, &options, request, None).await;
-        };
-        // The layer sees the deadline itself and may answer with what is stale; this is for all else that takes long.
-        let backstop = deadline.checked_add(BACKSTOP).unwrap_or(deadline);
-        match timeout_at(backstop, redirect::send(self, &options, request, Some(deadline))).await {
-            Ok(response) => Ok(response?.with_deadline(deadline)),
-            Err(_) => Err(Error::new(ErrorKind::Timeout, "the request as a whole")),
+    /// What it waits for is pinned where it is made, here and below: a future is as long as all that it may ever hold, and
+    /// one that is handed on, as to `await`, is copied as a whole.
+    #[expect(clippy::manual_async_fn)] // which would hold its arguments twice
+    fn send(
+        self,
+        request: Result<Request<RequestBody>>,
+        options: Options,
+    ) -> impl Future<Output = Result<Response>> + Send + use<> {
+        async move {
+            let deadline = options.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+            let sending = pin!(redirect::send(&self, &options, request?, deadline));
+            if self.inner.closed.load(Ordering::Acquire) {
+                return Err(Error::new(ErrorKind::Closed, "the session"));
+            }
+            let Some(deadline) = deadline else { return sending.await };
+            // The layer sees the deadline itself and may answer with what is stale; this is for all else that takes long.
+            let backstop = deadline.checked_add(BACKSTOP).unwrap_or(deadline);
+            match timeout_at(backstop, sending).await {
+                Ok(response) => Ok(response?.with_deadline(deadline)),
+                Err(_) => Err(Error::new(ErrorKind::Timeout, "the request as a whole")),
+            }
         }
     }
 }

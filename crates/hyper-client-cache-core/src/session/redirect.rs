@@ -6,6 +6,7 @@ mod next;
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -185,44 +186,47 @@ impl fmt::Debug for Hop {
 }
 
 /// Sends a request, and what it is redirected to, each through the cache.
-pub(super) async fn send(
-    session: &CachedSession,
-    options: &Options,
-    request: Request<RequestBody>,
+#[expect(clippy::manual_async_fn)] // which would hold its arguments twice
+pub(super) fn send<'a>(
+    session: &'a CachedSession,
+    options: &'a Options,
+    mut request: Request<RequestBody>,
     deadline: Option<Instant>,
-) -> Result<Response> {
-    let inner = &session.inner;
-    let policy = options.redirects.as_ref().unwrap_or(&inner.redirects);
-    let mut history = Vec::new();
-    let mut next = request;
-    loop {
-        let uri = next.uri().clone();
-        // Before what is for this hop only is added.
-        let kept = Kept::of(&next);
-        inner.dress(&mut next, options);
-        let response = inner.service.run(next, deadline).await?;
-        inner.learn_from_cache(&uri, &response);
-        let Some(location) = location(&response, policy.limit) else {
-            return Response::new(response, kept.sent(uri), history, session.clone(), options.decompress);
-        };
-        let target = resolve(&uri, location)?;
-        let status = response.status();
-        let redirect = Redirect { from: &uri, to: &target.uri, status, history: &history };
-        match policy.decide(&redirect)? {
-            RedirectAction::Follow => {}
-            RedirectAction::Stop => {
+) -> impl Future<Output = Result<Response>> + Send + use<'a> {
+    async move {
+        let inner = &session.inner;
+        let policy = options.redirects.as_ref().unwrap_or(&inner.redirects);
+        let mut history = Vec::new();
+        loop {
+            let uri = request.uri().clone();
+            // Before what is for this hop only is added.
+            let kept = Kept::of(&request);
+            inner.dress(&mut request, options);
+            let response = pin!(inner.service.run(request, deadline)).await?;
+            inner.service.count(&response);
+            inner.learn_from_cache(&uri, &response);
+            let Some(location) = location(&response, policy.limit) else {
                 return Response::new(response, kept.sent(uri), history, session.clone(), options.decompress);
+            };
+            let target = resolve(&uri, location)?;
+            let status = response.status();
+            let redirect = Redirect { from: &uri, to: &target.uri, status, history: &history };
+            match policy.decide(&redirect)? {
+                RedirectAction::Follow => {}
+                RedirectAction::Stop => {
+                    return Response::new(response, kept.sent(uri), history, session.clone(), options.decompress);
+                }
+                RedirectAction::Fail => return Err(Error::new(ErrorKind::Redirect, "the policy forbids it")),
             }
-            RedirectAction::Fail => return Err(Error::new(ErrorKind::Redirect, "the policy forbids it")),
+            if history.len() >= policy.limit {
+                return Err(Error::new(ErrorKind::Redirect, format!("more than {} one after the other", policy.limit)));
+            }
+            request = kept.follow(&uri, target.uri, status, inner)?;
+            let (head, body) = response.into_parts();
+            let cache_info = head.extensions.get().cloned();
+            history.push(Hop { url: uri, status: head.status, headers: head.headers, cache_info });
+            drain(body).await;
         }
-        if history.len() >= policy.limit {
-            return Err(Error::new(ErrorKind::Redirect, format!("more than {} one after the other", policy.limit)));
-        }
-        next = kept.follow(&uri, target.uri, status, inner)?;
-        let (head, body) = response.into_parts();
-        let cache_info = head.extensions.get().cloned();
-        history.push(Hop { url: uri, status: head.status, headers: head.headers, cache_info });
-        drain(body).await;
     }
 }
 

@@ -279,14 +279,25 @@ impl RequestBuilder {
     /// # Errors
     /// [`ErrorKind::Request`] where the URL, a header, the query or the body is not valid.
     pub fn build(self) -> Result<Request<RequestBody>> {
-        let mut request = self.request?;
-        self.session.inner.defaults.complete(&mut request);
-        say_body(&mut request);
-        if let Some(settings) = self.settings {
-            settings.matching.as_ref().map_or(Ok(()), Matching::validate)?;
-            request.extensions_mut().insert(*settings);
+        self.built().2
+    }
+
+    /// The same, and with what it is to be sent.
+    fn built(self) -> (CachedSession, Options, Result<Request<RequestBody>>) {
+        let Self { session, options, settings, mut request } = self;
+        let completed = request.as_mut().map_or(Ok(()), |request| {
+            session.inner.defaults.complete(request);
+            say_body(request);
+            if let Some(settings) = settings {
+                settings.matching.as_ref().map_or(Ok(()), Matching::validate)?;
+                request.extensions_mut().insert(*settings);
+            }
+            Ok(())
+        });
+        if let Err(error) = completed {
+            request = Err(error);
         }
-        Ok(request)
+        (session, options, request)
     }
 
     /// Sends the request, or answers it from the cache.
@@ -297,9 +308,9 @@ impl RequestBuilder {
     /// [`ErrorKind::Request`] where the request is not valid, [`Connect`](ErrorKind::Connect),
     /// [`Transport`](ErrorKind::Transport), [`Timeout`](ErrorKind::Timeout), [`Redirect`](ErrorKind::Redirect), and
     /// [`Closed`](ErrorKind::Closed) after the session was closed.
-    pub async fn send(self) -> Result<Response> {
-        let (session, options) = (self.session.clone(), self.options.clone());
-        session.send(self.build()?, options).await
+    pub fn send(self) -> impl Future<Output = Result<Response>> + Send + use<> {
+        let (session, options, request) = self.built();
+        session.send(request, options)
     }
 
     /// What would become of this request at this moment, and why, without sending it:

@@ -118,15 +118,20 @@ impl Transport {
         Ok(response.map(|body| TransportBody::new(body, self.read_timeout)))
     }
 
-    async fn exchange(&self, request: Request<RequestBody>) -> Result<Response<Incoming>, Failed> {
+    fn exchange(
+        &self,
+        request: Request<RequestBody>,
+    ) -> impl Future<Output = Result<Response<Incoming>, Failed>> + Send + use<> {
         // A body that streams may take longer than a read: only the request's own time bounds it.
         let limit = self.read_timeout.filter(|_| request.body().as_bytes().is_some());
         let exchange = self.client.request(request);
-        let result = match limit {
-            Some(limit) => tokio::time::timeout(limit, exchange).await.map_err(|_| Failed::Late)?,
-            None => exchange.await,
-        };
-        result.map_err(Failed::Client)
+        async move {
+            let result = match limit {
+                Some(limit) => tokio::time::timeout(limit, exchange).await.map_err(|_| Failed::Late)?,
+                None => exchange.await,
+            };
+            result.map_err(Failed::Client)
+        }
     }
 
     /// `Proxy-Authorization` is for a proxy that is told the whole URL, and goes nowhere else.
