@@ -12,16 +12,15 @@ use super::answer::Admitted;
 use super::body::CacheBody;
 use super::flight::{Leader, Role, Verdict};
 use super::invalidate::Removed;
-use super::lookup::{Asked, Found, selects, with_cookies};
+use super::lookup::{Asked, Found, selects};
 use super::replay::ReplayBody;
-use super::route::Past;
 use super::service::Origin;
 use super::{Engine, replay};
 use crate::cache::ledger::Generation;
 use crate::cache::{Record, Stored};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{self, Identity, KeyRequest, Keyer, Matching};
-use crate::policy::{self, Admission, Admit, CacheInfo, Judgement, Lookup, Merge, Outcome, Reason, Settings, Terms};
+use crate::policy::{self, Admission, Admit, Judgement, Lookup, Merge, Outcome, Reason, Settings, Terms};
 use crate::storage::CacheKey;
 
 /// How often a request looks at what others are doing before it asks the origin itself.
@@ -55,37 +54,6 @@ impl Ticket {
     fn is_late(&self) -> bool {
         self.deadline.is_some_and(|deadline| deadline <= Instant::now())
     }
-}
-
-/// Sends a request past the cache, and removes what its answer makes invalid.
-pub(super) async fn bypass<S, B>(
-    engine: &Arc<Engine>,
-    mut inner: S,
-    request: Request<B>,
-    past: Past,
-    keyer: &Keyer<'_>,
-) -> Result<Response<CacheBody>>
-where
-    S: Origin<B>,
-    B: Send + 'static,
-{
-    let method = key::effective_method(request.method(), request.headers(), keyer.matching);
-    let uri = request.uri().clone();
-    let partition = with_cookies(*keyer, request.extensions().get()).partition(request.headers());
-    let place = engine.hosts.enter(&uri).await;
-    let response = inner.send(request).await?.map(|body| place.hold(body));
-    let reason = past.reason;
-    if !past.read_only && (!method.is_safe() || reason == Reason::MethodOverride) {
-        // What overrides the method could be any (case 31).
-        let method = if method.is_safe() { Method::POST } else { method };
-        let targets = policy::invalidation_targets(&method, &uri, response.status(), response.headers());
-        if let Err(error) = engine.invalidate(targets, partition, keyer, Removed::All).await {
-            engine.may_fail(&error, "the origin has answered, but what that makes invalid is not removed")?;
-        }
-    }
-    let mut response = response.map(CacheBody::untouched);
-    engine.explain(CacheInfo::new(Outcome::Bypass, reason), &mut response);
-    Ok(response)
 }
 
 /// Answers a request that the store cannot: with the answer of whoever is asking already, or by asking.

@@ -2,7 +2,7 @@
 //!
 //! The algorithm reads top to bottom in `service`; each step is in the file of its name:
 //! `route` (what is to be done about a request), `explain` (the same for who only asks), `lookup` (what is stored for
-//! it), `search` (what is stored for another URL and answers it too), `head` (what a HEAD has to do with a stored GET), `exchange` (ask the origin, once for all who ask),
+//! it), `search` (what is stored for another URL and answers it too), `head` (what a HEAD has to do with a stored GET), `bypass` (past the cache), `exchange` (ask the origin, once for all who ask),
 //! `answer` (what becomes of its answer), `flight` (who asks and who waits), `stream` and `spool` (a body that is read
 //! and stored at once), `deposit` (what is stored in the end), `invalidate` (what an unsafe request removes), `refresh`
 //! (revalidation in the background), `backoff` (when a refresh that failed may be tried again), `hosts` (how many
@@ -41,6 +41,8 @@ mod lookup;
 mod search;
 
 mod head;
+
+mod bypass;
 
 mod exchange;
 

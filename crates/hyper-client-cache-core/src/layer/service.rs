@@ -20,7 +20,7 @@ use super::lookup::{Asked, Found};
 use super::mend::Refetch;
 use super::replay::ReplayBody;
 use super::route::{Past, Route, Step};
-use super::{Engine, Handle, replay};
+use super::{Engine, Handle, bypass, replay};
 use crate::cache::Stored;
 use crate::error::{BoxError, Error, ErrorKind};
 use crate::policy::{self, CacheInfo, Judgement, Lookup, Outcome, Reason};
@@ -164,7 +164,7 @@ where
             Ok(planned) => planned,
             Err(Past { reason, offline: true, .. }) => return Ok(engine.offline(reason, None)),
             Err(past) => {
-                return Box::pin(exchange::bypass(engine, inner, request, past, &settings.keyer(&matching))).await;
+                return Box::pin(bypass::send(engine, inner, request, past, &settings.keyer(&matching))).await;
             }
         };
 

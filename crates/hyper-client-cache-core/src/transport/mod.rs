@@ -95,27 +95,34 @@ impl Transport {
         }
     }
 
-    async fn send(&self, mut request: Request<RequestBody>) -> Result<Response<TransportBody>> {
+    fn send(
+        &self,
+        mut request: Request<RequestBody>,
+    ) -> impl Future<Output = Result<Response<TransportBody>>> + Send + use<'_> {
         // hyper sends a body of unknown length with these methods only where that is said.
         if matches!(*request.method(), Method::GET | Method::HEAD) && request.body().size_hint().exact().is_none() {
             request.headers_mut().entry(TRANSFER_ENCODING).or_insert(HeaderValue::from_static("chunked"));
         }
         self.authorize_to_proxy(&mut request);
         let again = retry::again(&request);
-        let response = match (self.exchange(request).await, again) {
-            (Err(Failed::Client(error)), Some(again)) if retry::is_worth_it(again.method(), &error) => {
-                self.exchange(again).await
+        // The request itself is with the client from here on, not in the future, which is copied as it is handed on.
+        let exchange = self.exchange(request);
+        async move {
+            let response = match (exchange.await, again) {
+                (Err(Failed::Client(error)), Some(again)) if retry::is_worth_it(again.method(), &error) => {
+                    self.exchange(again).await
+                }
+                (result, _) => result,
+            };
+            let mut response = response.map_err(Failed::into_error)?;
+            if let Some(uses) = response.extensions_mut().remove::<Uses>() {
+                uses.add();
             }
-            (result, _) => result,
-        };
-        let mut response = response.map_err(Failed::into_error)?;
-        if let Some(uses) = response.extensions_mut().remove::<Uses>() {
-            uses.add();
+            if let Some(info) = response.extensions_mut().remove::<HttpInfo>() {
+                response.extensions_mut().insert(RemoteAddr(info.remote_addr()));
+            }
+            Ok(response.map(|body| TransportBody::new(body, self.read_timeout)))
         }
-        if let Some(info) = response.extensions_mut().remove::<HttpInfo>() {
-            response.extensions_mut().insert(RemoteAddr(info.remote_addr()));
-        }
-        Ok(response.map(|body| TransportBody::new(body, self.read_timeout)))
     }
 
     fn exchange(

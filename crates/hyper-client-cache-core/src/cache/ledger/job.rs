@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::action::{Action, Replaced, has_same_body};
 use super::{Ledger, MAX_TOMBSTONES};
 use crate::cache::Stored;
-use crate::cache::record::{Record, Variants};
+use crate::cache::record::{Group, Record, Variants};
 use crate::error::{Error, Result};
 use crate::storage::CacheKey;
 
@@ -169,24 +169,25 @@ impl Ledger {
                         _ => Ok(()),
                     }
                 }
-                Record::Variants(ours) => self.put_index(key, ours, limit, alone).await,
+                // In boxes, because most jobs are about a response, and each is as long as the longest.
+                Record::Variants(ours) => Box::pin(self.put_index(key, ours, limit, alone)).await,
                 // One takes the place of another whole.
                 Record::Search(_) => self.cache.put(key, stored, None).await,
-                Record::Group(ours) => {
-                    let mut merged = ours.clone();
-                    // All that a group names goes when the group goes.
-                    if !alone
-                        && let Some(Record::Group(theirs)) = self.cache.get(key).await?.as_ref().map(|old| &*old.record)
-                    {
-                        merged.add_older(theirs);
-                    }
-                    let surplus = merged.members.len().saturating_sub(MAX_GROUP);
-                    let dropped: Vec<_> = merged.members.drain(..surplus).collect();
-                    self.cache.put(key, Stored::new(Record::Group(merged), bytes::Bytes::new(), None), None).await?;
-                    self.cache.delete_many(&dropped).await.map(drop)
-                }
+                Record::Group(ours) => Box::pin(self.put_group(key, ours, alone)).await,
             },
         }
+    }
+
+    async fn put_group(&self, key: &CacheKey, ours: &Group, alone: bool) -> Result<()> {
+        let mut merged = ours.clone();
+        // All that a group names goes when the group goes.
+        if !alone && let Some(Record::Group(theirs)) = self.cache.get(key).await?.as_ref().map(|old| &*old.record) {
+            merged.add_older(theirs);
+        }
+        let surplus = merged.members.len().saturating_sub(MAX_GROUP);
+        let dropped: Vec<_> = merged.members.drain(..surplus).collect();
+        self.cache.put(key, Stored::new(Record::Group(merged), bytes::Bytes::new(), None), None).await?;
+        self.cache.delete_many(&dropped).await.map(drop)
     }
 
     async fn put_index(&self, key: &CacheKey, ours: &Variants, limit: usize, alone: bool) -> Result<()> {
