@@ -309,7 +309,9 @@ fn a_runtime_that_ends_leaves_those_of_another_their_answers() {
 }
 
 /// Case 175: whoever begins look-ups and waits for another one before he goes on with them gets that other one.
-#[tokio::test(flavor = "multi_thread")]
+///
+/// On one thread, where no answer can be there before the first poll has ended.
+#[tokio::test]
 async fn look_ups_that_are_left_alone_do_not_hold_up_the_next() {
     let name = unique("left");
     let cache = patient(RedisCache::builder(&name).url(standalone())).connect().await.unwrap();
