@@ -302,8 +302,10 @@ impl Link {
         }
         let calls = self.calls();
         if calls.is_connected() {
-            // Goes after all that was sent before; a server that does not answer is not waited for.
-            let _ = timeout(QUIT_TIMEOUT, calls.quit()).await;
+            // Goes after all that was sent before; a server that does not answer is not waited for. Not with our options:
+            // the driver calls itself disconnected from here on, and what is to fail fast would fail.
+            let client = Client::clone(&calls);
+            let _ = timeout(QUIT_TIMEOUT, client.quit()).await;
             let mut state = self.state.subscribe();
             let _ = timeout(QUIT_TIMEOUT, state.wait_for(|state| !matches!(state, State::Made))).await;
         }

@@ -23,6 +23,7 @@ async fn nothing_connects_before_the_first_use() {
     cache.responses().contains(&key(1)).await.unwrap();
     assert_eq!(connections(&server), 1);
     cache.close().await.unwrap();
+    assert_eq!(server.calls("quit"), 1, "it takes its leave, after all that was sent before");
     until("the connection is closed", async || connections(&server) == 0).await;
     assert_eq!(cache.responses().read(&key(1)).await.unwrap_err().kind(), ErrorKind::Closed);
 }
