@@ -52,12 +52,15 @@ mod faulty;
 
 mod clock;
 
+mod warnings;
+
 pub use async_trait::async_trait;
 pub use hyper_client_cache_core as core;
 pub use {bytes, futures_core, futures_util, tokio};
 
 pub use self::clock::ManualClock;
 pub use self::faulty::{Faults, FaultyStorage, Op};
+pub use self::warnings::Warnings;
 
 /// Compiles and runs the code of the guide.
 #[cfg(doctest)]

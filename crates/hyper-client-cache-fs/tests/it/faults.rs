@@ -13,9 +13,10 @@ use hyper_client_cache_core::cache::Cache;
 use hyper_client_cache_core::storage::Entry;
 use hyper_client_cache_core::{CachedSession, ErrorKind};
 use hyper_client_cache_fs::FsCache;
+use hyper_client_cache_testkit::Warnings;
 use hyper_client_cache_testkit::origin::{Answer, Origin};
 
-use crate::support::{Warnings, files, key};
+use crate::support::{files, key};
 
 const FOLDER: &str = "HCC_FS_TEST_FAULT";
 
@@ -116,7 +117,8 @@ async fn a_full_disk_costs_no_answer() {
 async fn a_directory_that_may_not_be_written_is_read() {
     let name = "a_directory_that_may_not_be_written_is_read";
     if let Some(folder) = orders() {
-        let warnings = Warnings::of_this_process();
+        let warnings = Warnings::of("hyper_client_cache_fs");
+        tracing::subscriber::set_global_default(warnings.clone()).unwrap();
         let cache = FsCache::open(folder.join("cache")).await.unwrap();
         assert_eq!(cache.responses().read(&key(1)).await.unwrap(), Some(Entry::new("head", "body")));
         assert_eq!(cache.responses().size().await.unwrap(), 1);

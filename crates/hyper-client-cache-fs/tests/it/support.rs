@@ -2,12 +2,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hyper_client_cache_core::storage::CacheKey;
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Level, Metadata, Subscriber};
 
 pub fn key(number: u64) -> CacheKey {
     CacheKey::new(&format!("key-{number:08}")).unwrap()
@@ -49,43 +45,4 @@ pub async fn until(mut happened: impl AsyncFnMut() -> bool) {
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
     panic!("it did not happen");
-}
-
-/// Counts what this backend warns of.
-#[derive(Clone, Default)]
-pub struct Warnings(Arc<AtomicUsize>);
-
-impl Warnings {
-    /// All of this process, from now on: for tests in a process of their own.
-    pub fn of_this_process() -> Self {
-        let warnings = Self::default();
-        tracing::subscriber::set_global_default(warnings.clone()).unwrap();
-        warnings
-    }
-
-    pub fn count(&self) -> usize {
-        self.0.load(Ordering::SeqCst)
-    }
-}
-
-impl Subscriber for Warnings {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() == Level::WARN && metadata.target().starts_with("hyper_client_cache_fs")
-    }
-
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-
-    fn event(&self, _: &Event<'_>) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-    }
-
-    fn enter(&self, _: &Id) {}
-
-    fn exit(&self, _: &Id) {}
 }
