@@ -3,19 +3,16 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
-use std::time::SystemTime;
 
 use async_trait::async_trait;
-use futures_core::stream::BoxStream;
 use hyper_client_cache_core::Result;
-use hyper_client_cache_core::cache::{Cache, GuardedCache, Record, Stored, codec, parts};
-use hyper_client_cache_core::storage::{CacheKey, Guard, Storage, StorageStats};
+use hyper_client_cache_core::cache::{Cache, CacheHandle, MaybeGuarded, Record, Stored, codec, parts};
+use hyper_client_cache_core::storage::{CacheKey, Guard, Storage};
 
 use crate::config::RedisConfig;
 use crate::error;
 use crate::gather::Gather;
 use crate::keyspace::{Keyspace, Kind};
-use crate::link::Link;
 use crate::storage::{RedisStorage, Shared};
 
 /// A cache in Redis, which any number of processes may share. Cheap to clone; clones are handles on the same thing.
@@ -38,10 +35,7 @@ pub struct RedisCache(Arc<Inner>);
 
 struct Inner {
     name: String,
-    link: Arc<Link>,
-    guard: Option<Guard>,
-    /// The keys, behind the guard if there is one.
-    cache: Box<dyn Cache>,
+    cache: MaybeGuarded<Keys>,
 }
 
 impl RedisCache {
@@ -64,21 +58,12 @@ impl RedisCache {
     /// What stands between requests and the server; `None` where the cache was made without.
     #[must_use]
     pub fn guard(&self) -> Option<&Guard> {
-        self.0.guard.as_ref()
+        self.0.cache.guard()
     }
 
     pub(crate) fn new(config: &RedisConfig) -> error::Result<Self> {
-        let keys = Keys::new(config)?;
-        let guard = config.make_guard()?;
-        Ok(Self(Arc::new(Inner {
-            name: config.name().to_owned(),
-            link: Arc::clone(&keys.shared.link),
-            cache: match &guard {
-                Some(guard) => Box::new(GuardedCache::with_guard(keys, guard)),
-                None => Box::new(keys),
-            },
-            guard,
-        })))
+        let cache = MaybeGuarded::new(Keys::new(config)?, config.make_guard()?.as_ref());
+        Ok(Self(Arc::new(Inner { name: config.name().to_owned(), cache })))
     }
 
     pub(crate) fn bare_storage(config: &RedisConfig) -> error::Result<RedisStorage> {
@@ -86,7 +71,7 @@ impl RedisCache {
     }
 
     pub(crate) async fn connect(&self) -> error::Result<()> {
-        self.0.link.connect().await
+        self.0.cache.inner().shared.link.connect().await
     }
 }
 
@@ -96,63 +81,9 @@ impl fmt::Debug for RedisCache {
     }
 }
 
-#[deny(clippy::missing_trait_methods)]
-#[async_trait]
-impl Cache for RedisCache {
-    fn responses(&self) -> &dyn Storage {
-        self.0.cache.responses()
-    }
-
-    fn redirects(&self) -> &dyn Storage {
-        self.0.cache.redirects()
-    }
-
-    fn bodies(&self) -> Option<&dyn Storage> {
-        self.0.cache.bodies()
-    }
-
-    async fn get(&self, key: &CacheKey) -> Result<Option<Stored>> {
-        self.0.cache.get(key).await
-    }
-
-    async fn put(&self, key: &CacheKey, stored: Stored, replaced: Option<&Stored>) -> Result<()> {
-        self.0.cache.put(key, stored, replaced).await
-    }
-
-    async fn refresh(&self, key: &CacheKey, stored: Stored) -> Result<bool> {
-        self.0.cache.refresh(key, stored).await
-    }
-
-    async fn delete(&self, key: &CacheKey) -> Result<bool> {
-        self.0.cache.delete(key).await
-    }
-
-    async fn delete_many(&self, keys: &[CacheKey]) -> Result<u64> {
-        self.0.cache.delete_many(keys).await
-    }
-
-    async fn delete_parts(&self, record: &Record) -> Result<()> {
-        self.0.cache.delete_parts(record).await
-    }
-
-    async fn delete_expired(&self, now: SystemTime) -> Result<u64> {
-        self.0.cache.delete_expired(now).await
-    }
-
-    fn records(&self) -> BoxStream<'_, Result<(CacheKey, Stored)>> {
-        self.0.cache.records()
-    }
-
-    async fn clear(&self) -> Result<()> {
-        self.0.cache.clear().await
-    }
-
-    fn stats(&self) -> StorageStats {
-        self.0.cache.stats()
-    }
-
-    async fn close(&self) -> Result<()> {
-        self.0.cache.close().await
+impl CacheHandle for RedisCache {
+    fn cache(&self) -> &dyn Cache {
+        self.0.cache.cache()
     }
 }
 
