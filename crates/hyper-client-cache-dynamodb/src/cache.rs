@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use aws_sdk_dynamodb::types::AttributeValue;
 use hyper_client_cache_core::Result;
-use hyper_client_cache_core::cache::{Cache, CacheHandle, Expected, MaybeGuarded, Record, Stored, codec, parts};
+use hyper_client_cache_core::cache::{Cache, CacheHandle, Expected, Heads, MaybeGuarded, Record, Stored, codec, parts};
 use hyper_client_cache_core::storage::{CacheKey, Guard, Storage};
 
 use crate::batch::{Change, Place};
@@ -80,6 +80,7 @@ struct Storages {
     redirects: DynamoDbStorage,
     bodies: DynamoDbStorage,
     expected: Expected,
+    heads: Heads,
 }
 
 #[async_trait]
@@ -142,6 +143,7 @@ impl Storages {
             redirects: storage(Kind::Redirect),
             bodies: storage(Kind::Part),
             expected: Expected::default(),
+            heads: Heads::default(),
         }
     }
 
@@ -157,11 +159,11 @@ impl Storages {
         // Of response and redirect the service sends one as fast as it can, and both only by a query, which costs it half
         // as much again.
         if self.expected.is(key) {
-            if let Some(stored) = self.responses.read(key).await?.and_then(codec::decode) {
+            if let Some(stored) = self.responses.read(key).await?.and_then(|entry| self.heads.decode(entry)) {
                 return Ok(Some(stored));
             }
             self.expected.set(key, false);
-            return Ok(self.redirects.read(key).await?.and_then(codec::decode));
+            return Ok(self.redirects.read(key).await?.and_then(|entry| self.heads.decode(entry)));
         }
         self.query(key).await
     }
@@ -182,7 +184,9 @@ impl Storages {
         for item in found {
             match table.attributes.place(&item) {
                 Some((Kind::Response, _)) => {
-                    if let Some(stored) = self.responses.live(key, item).await.and_then(codec::decode) {
+                    if let Some(stored) =
+                        self.responses.live(key, item).await.and_then(|entry| self.heads.decode(entry))
+                    {
                         self.expected.set(key, true);
                         return Ok(Some(stored));
                     }
@@ -192,7 +196,7 @@ impl Storages {
             }
         }
         match redirect {
-            Some(item) => Ok(self.redirects.live(key, item).await.and_then(codec::decode)),
+            Some(item) => Ok(self.redirects.live(key, item).await.and_then(|entry| self.heads.decode(entry))),
             None => Ok(None),
         }
     }

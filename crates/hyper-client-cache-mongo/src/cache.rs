@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures_util::future::{Either, select};
 use hyper_client_cache_core::Result;
-use hyper_client_cache_core::cache::{Cache, CacheHandle, MaybeGuarded, Stored, codec};
+use hyper_client_cache_core::cache::{Cache, CacheHandle, Heads, MaybeGuarded, Stored};
 use hyper_client_cache_core::storage::{CacheKey, Entry, Guard, Storage};
 use mongodb::Database;
 use mongodb::bson::doc;
@@ -79,7 +79,7 @@ impl MongoCache {
 
     /// Connects, checks that the collections are ours, and makes their indexes.
     pub(crate) async fn prepare(&self) -> std::result::Result<(), MongoError> {
-        let Collections { responses, redirects, bodies } = self.collections();
+        let Collections { responses, redirects, bodies, .. } = self.collections();
         let database = responses.shared.database.clone();
         to_the_end(async move { database.run_command(doc! { "ping": 1 }).await }).await?;
         for storage in [responses, redirects, bodies] {
@@ -112,6 +112,7 @@ struct Collections {
     responses: MongoStorage,
     redirects: MongoStorage,
     bodies: MongoStorage,
+    heads: Heads,
 }
 
 impl Collections {
@@ -120,11 +121,12 @@ impl Collections {
             responses: MongoStorage::new(shared.clone(), "responses"),
             redirects: MongoStorage::new(shared.clone(), "redirects"),
             bodies: MongoStorage::new(shared, "bodies"),
+            heads: Heads::default(),
         }
     }
 
     fn response(&self, key: &CacheKey, read: Option<Entry>) -> Option<Stored> {
-        let found = read.and_then(codec::decode);
+        let found = read.and_then(|entry| self.heads.decode(entry));
         self.responses.expect(key, found.is_some());
         found
     }
@@ -149,7 +151,7 @@ impl Cache for Collections {
         if self.responses.is_expected(key) {
             return match self.response(key, self.responses.read(key).await?) {
                 Some(stored) => Ok(Some(stored)),
-                None => Ok(self.redirects.read(key).await?.and_then(codec::decode)),
+                None => Ok(self.redirects.read(key).await?.and_then(|entry| self.heads.decode(entry))),
             };
         }
         let (response, redirect) = match select(self.responses.read(key), self.redirects.read(key)).await {
@@ -159,8 +161,8 @@ impl Cache for Collections {
         // A response counts first, so nobody waits for the other answer where there is one.
         match (self.response(key, response), redirect) {
             (Some(stored), _) => Ok(Some(stored)),
-            (None, Either::Left(redirect)) => Ok(redirect.await?.and_then(codec::decode)),
-            (None, Either::Right(redirect)) => Ok(redirect?.and_then(codec::decode)),
+            (None, Either::Left(redirect)) => Ok(redirect.await?.and_then(|entry| self.heads.decode(entry))),
+            (None, Either::Right(redirect)) => Ok(redirect?.and_then(|entry| self.heads.decode(entry))),
         }
     }
 }

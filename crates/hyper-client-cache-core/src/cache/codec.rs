@@ -49,7 +49,7 @@ pub fn decode(entry: Entry) -> Option<Stored> {
     Some(Stored { record, body: entry.body, retain_until: entry.retain_until })
 }
 
-fn decode_head(head: &Bytes) -> Option<Record> {
+pub(super) fn decode_head(head: &Bytes) -> Option<Record> {
     if head.len() > MAX_HEAD_LEN {
         return None;
     }

@@ -6,6 +6,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use twox_hash::XxHash3_64;
+
 use crate::storage::CacheKey;
 
 /// How many bits there are, 64 in each word: 8 KiB for a cache.
@@ -41,18 +43,19 @@ impl Expected {
 
     /// Notes what is expected under `key` from now on: a response was found or stored there, or was not found or removed.
     pub fn set(&self, key: &CacheKey, expected: bool) {
-        match self.bit(key) {
-            Some((word, bit)) if expected => drop(word.fetch_or(bit, Ordering::Relaxed)),
-            Some((word, bit)) => drop(word.fetch_and(!bit, Ordering::Relaxed)),
-            None => {}
+        let Some((word, bit)) = self.bit(key) else { return };
+        // Hits find it set: a word that is only read stays in every processor's cache.
+        let is_set = word.load(Ordering::Relaxed) & bit != 0;
+        match (is_set, expected) {
+            (false, true) => drop(word.fetch_or(bit, Ordering::Relaxed)),
+            (true, false) => drop(word.fetch_and(!bit, Ordering::Relaxed)),
+            _ => {}
         }
     }
 
     fn bit(&self, key: &CacheKey) -> Option<(&AtomicU64, u64)> {
-        // Keys are digests or numbered: any sum that mixes all places is even enough.
-        let mix = |hash: usize, byte: &u8| hash.wrapping_mul(31).wrapping_add(usize::from(*byte));
-        let hash = key.as_bytes().iter().fold(0_usize, mix);
-        Some((self.0.get(hash % WORDS)?, 1 << ((hash / WORDS) % 64)))
+        let hash = usize::try_from(XxHash3_64::oneshot(key.as_bytes()) % (WORDS as u64 * 64)).ok()?;
+        Some((self.0.get(hash % WORDS)?, 1 << (hash / WORDS)))
     }
 }
 

@@ -5,13 +5,14 @@
 //! the one that comes with core.
 //! [`record`] is what an entry's head says, [`codec`] how it is written, [`parts`] how a large body is split,
 //! [`ledger`] what this process knows beyond its store (writes on their way, invalidations); [`Expected`] is for look-ups
-//! that need not ask for everything.
+//! that need not ask for everything, [`Heads`] for those that need not decode everything.
 
 pub mod codec;
 mod expected;
 mod ext;
 mod guarded;
 mod handle;
+mod heads;
 pub mod ledger;
 mod memory;
 pub mod parts;
@@ -33,6 +34,7 @@ pub(crate) use self::ext::Contents;
 pub use self::ext::{CacheExt, CachedResponse, Copied, Filter, SortBy};
 pub use self::guarded::GuardedCache;
 pub use self::handle::{CacheHandle, MaybeGuarded};
+pub use self::heads::Heads;
 pub use self::memory::{MemoryCache, MemoryCacheBuilder};
 pub use self::record::{
     BodyPlace, Freshness, Group, LifetimeSource, Record, ResponseRecord, Selecting, Variant, Variants,

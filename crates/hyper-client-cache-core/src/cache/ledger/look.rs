@@ -38,12 +38,15 @@ impl Ledger {
     /// Asks the cache, and waits for it no longer than it is worth.
     async fn get(&self, key: &CacheKey) -> Result<Option<Stored>> {
         let mut get = self.cache.get(key);
-        if self.deadline.is_some() || tokio::runtime::Handle::try_current().is_err() {
+        if self.deadline.is_some() {
             return get.await;
         }
-        // What answers at once needs no timer.
+        // What answers at once needs no timer, nor a runtime to have one from.
         if let Poll::Ready(found) = poll_fn(|cx| Poll::Ready(get.as_mut().poll(cx))).await {
             return found;
+        }
+        if tokio::runtime::Handle::try_current().is_err() {
+            return get.await;
         }
         match tokio::time::timeout(LOOKUP_PATIENCE, get).await {
             Ok(found) => found,
