@@ -121,6 +121,9 @@ impl<C: Cache> Cache for GuardedCache<C> {
     }
 
     async fn get(&self, key: &CacheKey) -> Result<Option<Stored>> {
+        if !self.0.gate.detaches() {
+            return self.0.gate.look(self.0.cache.get(key)).await;
+        }
         let key = *key;
         self.call(Class::Look, Changes::Nothing, 0, move |cache| async move { cache.get(&key).await }).await
     }

@@ -1,5 +1,6 @@
 //! One call under way: how it ended, what that says of the store, what is counted.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,8 +18,10 @@ pub(super) enum Side {
 }
 
 /// A call that was let through. Dropped without a verdict, it lets another probe begin.
-pub(super) struct Attempt {
-    pub(super) desk: Arc<Desk>,
+///
+/// One that goes on in a task has the desk; one that ends with its caller borrows it.
+pub(super) struct Attempt<D: Deref<Target = Desk> = Arc<Desk>> {
+    pub(super) desk: D,
     pub(super) class: Class,
     pub(super) breaker: Side,
     pub(super) admission: Admission,
@@ -27,7 +30,7 @@ pub(super) struct Attempt {
     pub(super) allowed: Duration,
 }
 
-impl Attempt {
+impl<D: Deref<Target = Desk>> Attempt<D> {
     /// Counts a result and tells the breaker; no result is one that did not come in time.
     pub(super) fn judge<T>(mut self, result: Option<Result<T>>) -> Result<T> {
         match result {
@@ -84,7 +87,7 @@ impl Attempt {
     }
 }
 
-impl Drop for Attempt {
+impl<D: Deref<Target = Desk>> Drop for Attempt<D> {
     fn drop(&mut self) {
         self.breaker().give_up(self.admission);
     }

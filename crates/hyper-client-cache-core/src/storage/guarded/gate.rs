@@ -4,6 +4,7 @@
 //! guard's, which several gates share.
 
 use std::future::{Future, poll_fn};
+use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use super::attempt::{Attempt, Side};
 use super::breaker::Admission;
 use super::look::{Look, UnderWay};
 use super::order::{Changes, Order, Turn};
-use super::room::Full;
+use super::room::{Full, Permit};
 use super::stats::{Counters, GuardStats};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -103,12 +104,11 @@ impl Gate {
         T: Send + 'static,
         F: Future<Output = Result<T>> + Send + 'static,
     {
-        let mut attempt = self.admit(call.class)?;
-        let Ok(runtime) = Handle::try_current() else { return work.await };
         let desk = &self.desk;
+        let mut attempt = self.admit(desk.clone(), call.class)?;
+        let Ok(runtime) = Handle::try_current() else { return work.await };
         let until = Instant::now().checked_add(attempt.allowed);
-        let permit =
-            desk.guard.room.enter(call, until, &desk.guard.settings).await.map_err(|full| desk.no(call, full))?;
+        let permit = desk.enter(call, until).await?;
         let turn = if desk.guard.settings.detach { self.order.enter(call.changes) } else { None };
         let work = Box::pin(sound(turn, work));
         attempt.began = Some(Instant::now());
@@ -130,14 +130,37 @@ impl Gate {
         answered.await.unwrap_or_else(|_| Err(unavailable("the runtime is shutting down")))
     }
 
+    /// A look-up that ends with its caller, for a guard whose calls do not run on. Otherwise as [`run`](Self::run).
+    ///
+    /// It needs nothing of its own: many at once do not write to what they all share but for their room.
+    pub(crate) async fn look<T>(&self, work: BoxFuture<'_, Result<T>>) -> Result<T> {
+        let desk = &*self.desk;
+        let mut attempt = self.admit(desk, Class::Look)?;
+        if !is_in_runtime() {
+            return work.await;
+        }
+        let mut began = Instant::now();
+        let until = began.checked_add(attempt.allowed);
+        let at_once = desk.guard.room.look();
+        let _waited_for = if at_once.is_none() {
+            let permit = desk.enter(Call { class: Class::Look, changes: Changes::Nothing, bytes: 0 }, until).await?;
+            began = Instant::now();
+            permit
+        } else {
+            None
+        };
+        attempt.began = Some(began);
+        attempt.judge(within(until, pin!(sound(None, work))).await)
+    }
+
     /// Whether a call may begin that makes its own way from there (a listing).
     pub(crate) fn check(&self) -> Result<()> {
-        self.admit(Class::Bulk).map(drop)
+        self.admit(&*self.desk, Class::Bulk).map(drop)
     }
 
     /// Counts and reports what became of one item of a listing; `None` where it did not come in time.
     pub(crate) fn note<T>(&self, result: Option<Result<T>>) -> Result<T> {
-        self.attempt(Class::Bulk, Side::Server, Admission::Go).judge(result)
+        self.attempt(&*self.desk, Class::Bulk, Side::Server, Admission::Go).judge(result)
     }
 
     /// Closes what `work` closes, within the deadline for that. Every later call is refused.
@@ -174,11 +197,10 @@ impl Gate {
         self.closed.load(Ordering::Acquire)
     }
 
-    fn admit(&self, class: Class) -> Result<Attempt> {
+    fn admit<D: Deref<Target = Desk>>(&self, desk: D, class: Class) -> Result<Attempt<D>> {
         if self.is_closed() {
             return Err(Error::new(ErrorKind::Closed, "the guarded storage is closed"));
         }
-        let desk = &self.desk;
         match desk.guard.server.admit() {
             Admission::Go => {}
             admission => {
@@ -190,26 +212,32 @@ impl Gate {
             }
         }
         if class != Class::Write {
-            return Ok(self.attempt(class, Side::Server, Admission::Go));
+            return Ok(self.attempt(desk, class, Side::Server, Admission::Go));
         }
         match desk.guard.writes.admit() {
             Admission::Refused => {
                 desk.count(|counters| &counters.refused);
                 Err(unavailable("the store took no writes before and is given none for now"))
             }
-            admission => Ok(self.attempt(class, Side::Writes, admission)),
+            admission => Ok(self.attempt(desk, class, Side::Writes, admission)),
         }
     }
 
-    fn attempt(&self, class: Class, breaker: Side, admission: Admission) -> Attempt {
+    fn attempt<D: Deref<Target = Desk>>(
+        &self,
+        desk: D,
+        class: Class,
+        breaker: Side,
+        admission: Admission,
+    ) -> Attempt<D> {
         let allowed = self.desk.guard.settings.deadline(class);
-        Attempt { desk: self.desk.clone(), class, breaker, admission, began: None, allowed }
+        Attempt { desk, class, breaker, admission, began: None, allowed }
     }
 
     /// Probes the store without anybody waiting for it.
     fn send_probe(&self) {
         // Without a runtime it is dropped, and given up.
-        let attempt = self.attempt(Class::Look, Side::Server, Admission::Probe);
+        let attempt = self.attempt(self.desk.clone(), Class::Look, Side::Server, Admission::Probe);
         let Ok(runtime) = Handle::try_current() else { return };
         let (probe, desk) = (self.probe.clone(), self.desk.clone());
         runtime.spawn(async move {
@@ -233,6 +261,11 @@ impl std::fmt::Debug for Gate {
 }
 
 impl Desk {
+    /// Room for a call; where there is none until then, that is counted.
+    async fn enter(&self, call: Call<'_>, until: Option<Instant>) -> Result<Permit> {
+        self.guard.room.enter(call, until, &self.guard.settings).await.map_err(|full| self.no(call, full))
+    }
+
     /// Counts a call for which there was no room.
     fn no(&self, call: Call<'_>, _: Full) -> Error {
         if call.class == Class::Write {
@@ -281,6 +314,11 @@ pub(super) async fn within<F: Future + Unpin>(until: Option<Instant>, work: F) -
         Some(until) => timeout_at(until, work).await.ok(),
         None => Some(work.await),
     }
+}
+
+/// Whether there is a runtime; in a task of one it is there without its handle, which all tasks share.
+fn is_in_runtime() -> bool {
+    tokio::task::try_id().is_some() || Handle::try_current().is_ok()
 }
 
 pub(super) fn unavailable(context: &'static str) -> Error {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use super::Settings;
@@ -35,6 +35,11 @@ impl Room {
             queue: Queue::default(),
             strays: Arc::new(Semaphore::new(all.min(Semaphore::MAX_PERMITS))),
         }
+    }
+
+    /// Room for a look-up that ends with its caller, if there is some at once.
+    pub(super) fn look(&self) -> Option<SemaphorePermit<'_>> {
+        self.calls.try_acquire().ok()
     }
 
     /// Room for a call. Where there is none, it is waited for until the call's deadline.
