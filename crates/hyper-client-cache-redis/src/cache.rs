@@ -6,12 +6,12 @@ use std::sync::atomic::AtomicI64;
 
 use async_trait::async_trait;
 use hyper_client_cache_core::Result;
-use hyper_client_cache_core::cache::{Cache, CacheHandle, MaybeGuarded, Record, Stored, codec, parts};
+use hyper_client_cache_core::cache::{Cache, CacheHandle, Expected, Heads, MaybeGuarded, Record, Stored, codec, parts};
 use hyper_client_cache_core::storage::{CacheKey, Guard, Storage};
 
 use crate::config::RedisConfig;
 use crate::error;
-use crate::gather::Gather;
+use crate::gather::{Gather, Wanted};
 use crate::keyspace::{Keyspace, Kind};
 use crate::storage::{RedisStorage, Shared};
 
@@ -96,6 +96,8 @@ struct Keys {
     responses: RedisStorage,
     redirects: RedisStorage,
     bodies: RedisStorage,
+    expected: Expected,
+    heads: Heads,
 }
 
 impl Keys {
@@ -111,16 +113,18 @@ impl Keys {
             responses,
             redirects,
             bodies: storage(Kind::Bodies)?,
+            expected: Expected::default(),
+            heads: Heads::default(),
             shared,
         })
     }
 
-    async fn read_both(&self, key: &CacheKey) -> Result<[Option<Stored>; 2]> {
-        let Self { responses, redirects, .. } = self;
-        let [response, redirect] = self.look_ups.read(key).await?;
+    async fn read(&self, key: &CacheKey, wanted: Wanted) -> Result<[Option<Stored>; 2]> {
+        let Self { responses, redirects, heads, .. } = self;
+        let [response, redirect] = self.look_ups.read(key, wanted).await?;
         Ok([
-            responses.entry(key, response).await.and_then(codec::decode),
-            redirects.entry(key, redirect).await.and_then(codec::decode),
+            responses.entry(key, response).await.and_then(|entry| heads.decode(entry)),
+            redirects.entry(key, redirect).await.and_then(|entry| heads.decode(entry)),
         ])
     }
 
@@ -145,9 +149,16 @@ impl Cache for Keys {
         Some(&self.bodies)
     }
 
-    /// One command asks for both.
+    /// One command: for the response where one is expected, else for both. Two where an expected one is gone.
     async fn get(&self, key: &CacheKey) -> Result<Option<Stored>> {
-        let [response, redirect] = self.read_both(key).await?;
+        if self.expected.is(key) {
+            let [response, _] = self.read(key, Wanted::Response).await?;
+            if response.is_some() {
+                return Ok(response);
+            }
+        }
+        let [response, redirect] = self.read(key, Wanted::Both).await?;
+        self.expected.set(key, response.is_some());
         Ok(response.or(redirect))
     }
 
@@ -167,13 +178,17 @@ impl Cache for Keys {
             gone.extend(self.parts_of(&old.record));
         }
         if gone.is_empty() {
-            return own.write(key, entry).await;
+            own.write(key, entry).await?;
+        } else {
+            own.write_and_unlink(key, &entry, gone).await?;
         }
-        Ok(own.write_and_unlink(key, &entry, gone).await?)
+        self.expected.set(key, !is_redirect);
+        Ok(())
     }
 
     async fn delete(&self, key: &CacheKey) -> Result<bool> {
-        let found = self.read_both(key).await?;
+        self.expected.set(key, false);
+        let found = self.read(key, Wanted::Both).await?;
         let mut gone = vec![self.responses.key(key), self.redirects.key(key)];
         gone.extend(found.iter().flatten().flat_map(|stored| self.parts_of(&stored.record)));
         self.responses.run_all(self.shared.link.unlinks(gone)).await?;

@@ -14,8 +14,10 @@ use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use fred::types::Value;
 use futures_util::future::{Either, select};
 use hyper_client_cache_core::storage::CacheKey;
 use tokio::runtime::Handle;
@@ -29,11 +31,21 @@ use crate::link::{Link, MAX_QUEUED};
 /// How many commands are under way before look-ups wait for each other.
 const UNDER_WAY: usize = 2;
 
-/// How many look-ups go together at most, each with two keys.
+/// How many look-ups go together at most, each with one key or two.
 const GATHERED: usize = 32;
+
+/// How old what was found out about the connection may be for those who are going to wait.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 /// The values under the keys of response and redirect.
 pub(crate) type Found = [Option<Bytes>; 2];
+
+/// Which of the two are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    Response,
+    Both,
+}
 
 /// The look-ups of a cache.
 pub(crate) struct Gather {
@@ -46,10 +58,13 @@ pub(crate) struct Gather {
 struct State {
     under_way: usize,
     waiting: VecDeque<Waiter>,
+    /// When there was a connection, as somebody saw who was going to wait.
+    connected: Option<Instant>,
 }
 
 struct Waiter {
     key: CacheKey,
+    wanted: Wanted,
     since: Instant,
     reply: oneshot::Sender<Result<Found>>,
 }
@@ -61,15 +76,13 @@ impl Gather {
     }
 
     /// What is stored under `key`.
-    pub(crate) async fn read(self: &Arc<Self>, key: &CacheKey) -> Result<Found> {
+    pub(crate) async fn read(self: &Arc<Self>, key: &CacheKey, wanted: Wanted) -> Result<Found> {
         // The driver's future is large, and those who wait have none: apart, it takes no room in theirs.
-        let alone = || Box::pin(self.alone(key));
+        let alone = || Box::pin(self.alone(key, wanted));
         if self.link.is_clustered() {
             return alone().await;
         }
-        // Those who are under way when a connection is lost may wait long for the next one.
-        self.link.check_connected()?;
-        match self.enter(key)? {
+        match self.enter(key, wanted)? {
             Turn::Now(place) => Passing::new(alone(), place).await,
             // Whoever would have read it is lost only with its runtime.
             Turn::Wait(found) => match found.await {
@@ -80,15 +93,22 @@ impl Gather {
     }
 
     /// What is stored under `key`, by a command of its own.
-    async fn alone(&self, key: &CacheKey) -> Result<Found> {
-        self.link.get_both(self.spaces.each_ref().map(|space| space.key(key))).await
+    async fn alone(&self, key: &CacheKey, wanted: Wanted) -> Result<Found> {
+        let mut found = self.link.get_all(self.keys([(key, wanted)]), Duration::ZERO).await?.into_iter();
+        Ok(wanted.next(&mut found))
     }
 
-    fn enter(self: &Arc<Self>, key: &CacheKey) -> Result<Turn> {
+    fn enter(self: &Arc<Self>, key: &CacheKey, wanted: Wanted) -> Result<Turn> {
         let mut state = self.lock();
         if state.under_way < UNDER_WAY {
             state.under_way = state.under_way.saturating_add(1);
             return Ok(Turn::Now(Place(Arc::clone(self))));
+        }
+        let now = Instant::now();
+        if state.connected.is_none_or(|seen| now.duration_since(seen) >= LOOK_AGAIN) {
+            // Those who are under way when a connection is lost may wait long for the next one.
+            self.link.check_connected()?;
+            state.connected = Some(now);
         }
         if state.waiting.len() >= MAX_QUEUED {
             state.waiting.retain(|waiter| !waiter.reply.is_closed());
@@ -97,7 +117,7 @@ impl Gather {
             }
         }
         let (reply, found) = oneshot::channel();
-        state.waiting.push_back(Waiter { key: *key, since: Instant::now(), reply });
+        state.waiting.push_back(Waiter { key: *key, wanted, since: now, reply });
         Ok(Turn::Wait(found))
     }
 
@@ -120,7 +140,7 @@ impl Gather {
 
     /// Reads for all of `batch`, as long as one of them waits.
     async fn read_all(&self, mut batch: Vec<Waiter>) {
-        let keys = self.keys(&batch);
+        let keys = self.keys(batch.iter().map(|waiter| (&waiter.key, waiter.wanted)));
         let waited = batch.first().map(|eldest| eldest.since.elapsed()).unwrap_or_default();
         let found = {
             let reading = pin!(self.link.get_all(keys, waited));
@@ -137,8 +157,8 @@ impl Gather {
         match found {
             Ok(values) => {
                 let mut values = values.into_iter();
-                for Waiter { reply, .. } in batch {
-                    let found = [values.next().flatten(), values.next().flatten()];
+                for Waiter { wanted, reply, .. } in batch {
+                    let found = wanted.next(&mut values);
                     // Nobody waits for it any more.
                     let _ = reply.send(Ok(found));
                 }
@@ -151,14 +171,15 @@ impl Gather {
         }
     }
 
-    /// The keys on the server, two for each of `batch`, in one piece of memory.
-    fn keys(&self, batch: &[Waiter]) -> Vec<Bytes> {
-        let each = || batch.iter().flat_map(|waiter| self.spaces.iter().map(|space| (space, &waiter.key)));
+    /// The keys on the server of what is wanted, in one piece of memory.
+    fn keys<'a>(&self, wanted: impl IntoIterator<Item = (&'a CacheKey, Wanted), IntoIter: Clone>) -> Vec<Value> {
+        let wanted = wanted.into_iter();
+        let each = || wanted.clone().flat_map(|(key, wanted)| wanted.of(&self.spaces).iter().map(move |of| (of, key)));
         let len = each().fold(0, |len: usize, (space, key)| len.saturating_add(space.key_len(key)));
         let mut text = BytesMut::with_capacity(len);
         let keys = each().map(|(space, key)| {
             space.write_owner(key, &mut text);
-            text.split().freeze()
+            Value::Bytes(text.split().freeze())
         });
         keys.collect()
     }
@@ -174,6 +195,22 @@ impl fmt::Debug for Gather {
         let (under_way, waiting) = (state.under_way, state.waiting.len());
         drop(state);
         f.debug_struct("Gather").field("under_way", &under_way).field("waiting", &waiting).finish_non_exhaustive()
+    }
+}
+
+impl Wanted {
+    /// Of two things, of which the first is the response's, those that are asked for.
+    fn of<T>(self, both: &[T; 2]) -> &[T] {
+        match (self, both) {
+            (Self::Response, [response, _]) => std::slice::from_ref(response),
+            (Self::Both, both) => both,
+        }
+    }
+
+    /// What was found, from the values of several.
+    fn next(self, values: &mut impl Iterator<Item = Option<Bytes>>) -> Found {
+        let response = values.next().flatten();
+        [response, if self == Self::Both { values.next().flatten() } else { None }]
     }
 }
 

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use fred::clients::{Client, Pipeline, WithOptions};
 use fred::interfaces::{ClientLike, ClusterInterface, FredResult, KeysInterface, MetricsInterface};
 use fred::types::config::{Options, Server};
-use fred::types::{ClusterHash, CustomCommand, Expiration, SetOptions, Value};
+use fred::types::{ClusterHash, CustomCommand, Expiration, Resp3Frame, SetOptions, Value};
 use fred::util::redis_keyslot;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -173,23 +173,22 @@ impl Link {
         Self::heard(waiting, calls.get(key).await)
     }
 
-    /// The values under two keys of one slot.
-    pub(crate) async fn get_both(&self, keys: [String; 2]) -> Result<[Option<Bytes>; 2]> {
-        let (calls, waiting) = self.ready().await?;
-        let found = calls.mget::<Vec<Option<Bytes>>, _>(Vec::from(keys)).await;
-        let found = Self::heard(waiting, found)?;
-        found.try_into().map_err(|_| RedisError::Unexpected("MGET"))
-    }
-
-    /// The values under any number of keys, by one command, for which somebody has `waited` already.
-    pub(crate) async fn get_all(&self, keys: Vec<Bytes>, waited: Duration) -> Result<Vec<Option<Bytes>>> {
+    /// The values under any number of keys of one slot, by one command, for which somebody has `waited` already.
+    pub(crate) async fn get_all(&self, keys: Vec<Value>, waited: Duration) -> Result<Vec<Option<Bytes>>> {
         let count = keys.len();
-        let (calls, waiting) = self.ready().await?;
-        let allowed = calls.options().timeout.map(|timeout| timeout.saturating_sub(waited).max(LEAST_TIMEOUT));
-        let calls = Client::with_options(&calls, &Options { timeout: allowed, ..calls.options().clone() });
-        let found = calls.mget::<Vec<Option<Bytes>>, _>(keys).await;
-        let found = Self::heard(waiting, found)?;
-        if found.len() == count { Ok(found) } else { Err(RedisError::Unexpected("MGET")) }
+        let (mut calls, waiting) = self.ready().await?;
+        if !waited.is_zero() {
+            let allowed = calls.options().timeout.map(|timeout| timeout.saturating_sub(waited).max(LEAST_TIMEOUT));
+            calls = Client::with_options(&calls, &Options { timeout: allowed, ..calls.options().clone() });
+        }
+        // As it comes: the driver's `mget` makes two more lists of it.
+        let command = CustomCommand::new_static("MGET", ClusterHash::FirstKey, false);
+        let frame = Self::heard(waiting, calls.custom_raw(command, keys).await)?;
+        match frame {
+            Resp3Frame::Array { data, .. } if data.len() == count => data.into_iter().map(value).collect(),
+            // An error, if it is one.
+            other => Value::try_from(other).map_err(RedisError::from).and(Err(RedisError::Unexpected("MGET"))),
+        }
     }
 
     /// The first `len` bytes of the value under `key`; none where there is none.
@@ -367,6 +366,15 @@ fn on(calls: &WithOptions<Client>, node: Option<Server>) -> WithOptions<Client> 
     let options = Options { cluster_node: node, ..calls.options().clone() };
     // Of the client itself: options around options are overruled by the inner ones.
     Client::with_options(calls, &options)
+}
+
+/// A value of a list as it comes.
+fn value(frame: Resp3Frame) -> Result<Option<Bytes>> {
+    match frame {
+        Resp3Frame::BlobString { data, .. } => Ok(Some(data)),
+        Resp3Frame::Null => Ok(None),
+        other => Ok(Value::try_from(other)?.convert()?),
+    }
 }
 
 /// Whether a result is the server's.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hyper_client_cache_core::CachedSession;
-use hyper_client_cache_core::cache::Cache;
+use hyper_client_cache_core::cache::{Cache, Stored};
 use hyper_client_cache_core::clock::{Clock, SystemClock};
 use hyper_client_cache_core::storage::{CacheKey, Entry};
 use hyper_client_cache_redis::RedisCache;
@@ -11,7 +11,7 @@ use hyper_client_cache_testkit::origin::{Answer, Origin};
 use hyper_client_cache_testkit::proxy::{Fault, Proxy};
 
 use crate::server::Server;
-use crate::support::{key, patient, unique, until};
+use crate::support::{key, patient, stored, unique, until};
 
 /// Everything but what connecting and counting take.
 fn commands(server: &Server) -> Vec<(String, u64)> {
@@ -52,6 +52,53 @@ async fn a_hit_is_one_command_and_a_store_is_one() {
     session.layer().flush().await;
     assert_eq!(commands(&server), named(&[("mget", 1)]), "a hit");
     session.close().await.unwrap();
+}
+
+/// Where this process met a response last, it alone is asked for; where that is gone, what is there instead is found.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expected_response_is_asked_for_alone_and_what_took_its_place_is_found() {
+    // The numbers of `stored`: a response, and a redirect.
+    const RESPONSE: u64 = 0;
+    const REDIRECT: u64 = 4;
+    let server = Server::start(&[]);
+    let name = unique("expected");
+    let open = || patient(RedisCache::builder(&name).url(server.url())).connect();
+    let (one, other) = (open().await.unwrap(), open().await.unwrap());
+    let reset = || assert_eq!(server.command(&["CONFIG", "RESETSTAT"]), "+OK");
+    // How many keys were asked for, and by how many commands.
+    let asked = || {
+        let stats = server.command(&["INFO", "stats"]);
+        let figure = |name: &str| -> u64 {
+            stats.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().parse().unwrap()
+        };
+        (figure("keyspace_hits:") + figure("keyspace_misses:"), server.calls("mget"))
+    };
+    let is_redirect = |found: Option<Stored>| found.map(|found| found.record.is_redirect());
+    let (response, redirect) = (stored(RESPONSE), stored(REDIRECT));
+    let place = key(RESPONSE);
+
+    other.put(&place, response.clone(), None).await.unwrap();
+    for keys in [2, 1, 1] {
+        reset();
+        assert_eq!(is_redirect(one.get(&place).await.unwrap()), Some(false));
+        assert_eq!(asked(), (keys, 1));
+    }
+    other.put(&place, redirect, None).await.unwrap();
+    for expected in [(3, 2), (2, 1)] {
+        reset();
+        assert_eq!(is_redirect(one.get(&place).await.unwrap()), Some(true));
+        assert_eq!(asked(), expected);
+    }
+    other.put(&place, response, None).await.unwrap();
+    assert_eq!(is_redirect(one.get(&place).await.unwrap()), Some(false));
+    assert!(other.delete(&place).await.unwrap());
+    for expected in [(3, 2), (2, 1)] {
+        reset();
+        assert!(one.get(&place).await.unwrap().is_none());
+        assert_eq!(asked(), expected);
+    }
+    one.close().await.unwrap();
+    other.close().await.unwrap();
 }
 
 /// How many entries go to the server at once.
