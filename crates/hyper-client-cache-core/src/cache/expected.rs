@@ -54,8 +54,9 @@ impl Expected {
     }
 
     fn bit(&self, key: &CacheKey) -> Option<(&AtomicU64, u64)> {
-        let hash = usize::try_from(XxHash3_64::oneshot(key.as_bytes()) % (WORDS as u64 * 64)).ok()?;
-        Some((self.0.get(hash % WORDS)?, 1 << (hash / WORDS)))
+        let [low, high, ..] = XxHash3_64::oneshot(key.as_bytes()).to_le_bytes();
+        let hash = usize::from(u16::from_le_bytes([low, high]));
+        Some((self.0.get(hash % WORDS)?, 1 << ((hash / WORDS) % 64)))
     }
 }
 
