@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use http::{HeaderName, HeaderValue, Uri, header};
 
-use super::fields::{Fields, port, split_user, user_information};
+use super::fields::{Fields, port, user_information};
 use super::{Keyer, query};
 
 impl Keyer<'_> {
@@ -102,7 +102,7 @@ impl Keyer<'_> {
 /// Scheme, host and path; the query follows.
 fn shown_pieces(uri: &Uri) -> [&str; 4] {
     let authority = uri.authority().map_or("", |authority| authority.as_str());
-    let (_, host_and_port) = split_user(authority);
+    let host_and_port = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     let separator = if uri.scheme().is_some() { "://" } else { "" };
     [uri.scheme_str().unwrap_or(""), separator, host_and_port, uri.path()]
 }
