@@ -1,8 +1,9 @@
 //! Servers that a developer leaves running between test runs: `up`, `down`, `status`.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+use std::{fs, io, thread};
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
@@ -91,7 +92,20 @@ fn end(left: &Left, folder: &Path) -> Result<()> {
             println!("   ended {} (process {process})", server.name);
         }
     }
-    fs::remove_dir_all(folder).with_context(|| folder.display().to_string())
+    remove(folder, Duration::from_secs(20)).with_context(|| folder.display().to_string())
+}
+
+/// Removes a folder in which programs that are ending may still write their last files, and tries for so long.
+fn remove(folder: &Path, patience: Duration) -> io::Result<()> {
+    let began = Instant::now();
+    loop {
+        match fs::remove_dir_all(folder) {
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty && began.elapsed() < patience => {
+                thread::sleep(Duration::from_millis(50));
+            }
+            result => return result,
+        }
+    }
 }
 
 fn read(folder: &Path) -> Result<Option<Left>> {
@@ -109,4 +123,31 @@ fn folder() -> Result<PathBuf> {
 
 fn record(folder: &Path) -> PathBuf {
     folder.join("servers.json")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn a_folder_is_removed_although_a_program_writes_its_last_files() {
+        let folder = std::env::temp_dir().join(format!("hyper-client-cache-remove-{}", std::process::id()));
+        fs::create_dir_all(folder.join("server")).unwrap();
+        let is_gone = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut number = 0_u32;
+                // Ends by itself once the folder of the program is not there any more.
+                while fs::write(folder.join("server").join(number.to_string()), "log").is_ok() {
+                    number += 1;
+                }
+                is_gone.store(true, Ordering::Release);
+            });
+            remove(&folder, Duration::from_secs(60)).unwrap();
+        });
+        assert!(is_gone.load(Ordering::Acquire));
+        assert!(!folder.exists());
+    }
 }
