@@ -100,9 +100,7 @@ async fn what_looks_like_an_operator_is_a_string() {
     const TEXTS: [&str; 5] = [r#"{"$ne":1}"#, "$where", "a.b", "$x", "1; db.dropDatabase()"];
 
     let databases = Databases::new();
-    let patience = Duration::from_secs(20);
-    let guard = Guard::builder().deadline(patience).write_deadline(patience).build().unwrap();
-    let cache = MongoCache::builder(databases.name("c")).url(url()).guard(guard).connect().await.unwrap();
+    let cache = patient(&databases).await;
     let session = CachedSession::builder().cache(cache.clone()).build().unwrap();
     let origin = Origin::scripted().await;
     origin.on("/", Answer::ok(TEXTS[0]).header("cache-control", "max-age=600").header("vary", "x-text"));
@@ -217,9 +215,7 @@ async fn a_body_longer_than_a_document_is_kept_in_parts() {
     const LEN: usize = (16 << 20) + 7;
 
     let databases = Databases::new();
-    let patience = Duration::from_secs(20);
-    let guard = Guard::builder().deadline(patience).write_deadline(patience).build().unwrap();
-    let cache = MongoCache::builder(databases.name("c")).url(url()).guard(guard).connect().await.unwrap();
+    let cache = patient(&databases).await;
     let session = CachedSession::builder().cache(cache.clone()).build().unwrap();
     let origin = Origin::scripted().await;
     let body: Vec<u8> = (0..LEN).map(|at| u8::try_from(at / 1000 % 251).unwrap()).collect();
@@ -249,6 +245,13 @@ async fn a_body_longer_than_a_document_is_kept_in_parts() {
     let again = session.get(origin.url("/")).send().await.unwrap().bytes().await.unwrap();
     assert!(again == body, "another body");
     assert!(origin.count() > count, "the missing part came from the origin");
+}
+
+/// A cache whose guard waits for a server that is busy.
+async fn patient(databases: &Databases) -> MongoCache {
+    let patience = Duration::from_secs(20);
+    let guard = Guard::builder().deadline(patience).write_deadline(patience).build().unwrap();
+    MongoCache::builder(databases.name("c")).url(url()).guard(guard).connect().await.unwrap()
 }
 
 fn entry(number: u32) -> Entry {
