@@ -18,6 +18,10 @@ use crate::storage::Entry;
 /// The longest head that is written or read, in bytes (256 KiB): a response with more metadata is not stored.
 pub const MAX_HEAD_LEN: usize = 256 * 1024;
 
+/// The most header lines of a response that are written or read: one with more is not stored, and a head with more is
+/// a miss. A map of header fields has room for a few ten thousand, and panics where it is given more.
+pub const MAX_HEADER_LINES: usize = 1000;
+
 /// What most heads are shorter than, in bytes.
 const USUAL_HEAD_LEN: usize = 1024;
 
@@ -27,8 +31,11 @@ const USUAL_HEAD_LEN: usize = 1024;
 /// in memory would then keep whole.
 ///
 /// # Errors
-/// [`ErrorKind::TooLarge`] where the head would be over [`MAX_HEAD_LEN`].
+/// [`ErrorKind::TooLarge`] where the head would be over [`MAX_HEAD_LEN`], or have more than [`MAX_HEADER_LINES`].
 pub fn encode(stored: Stored) -> Result<Entry> {
+    if stored.record.as_response().is_some_and(|response| response.headers.len() > MAX_HEADER_LINES) {
+        return Err(Error::new(ErrorKind::TooLarge, "the response's header lines"));
+    }
     // Most heads fit, so that nothing is moved while one is written; what is kept is only as long as it is.
     let mut head = Vec::with_capacity(USUAL_HEAD_LEN);
     WireRecord::from(&*stored.record)
@@ -61,7 +68,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use http::{HeaderValue, Method, StatusCode};
+    use http::{HeaderName, HeaderValue, Method, StatusCode};
     use proptest::prelude::*;
 
     use super::*;
@@ -167,5 +174,25 @@ mod tests {
         response.url = "x".repeat(MAX_HEAD_LEN);
         let error = encode(Stored::new(Record::Response(response), Bytes::new(), None)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TooLarge);
+    }
+
+    /// Cases 102 and 111: a head of tiny lines, which may hold more of them than a map of header fields.
+    #[test]
+    fn header_lines_over_the_limit_are_refused_and_a_miss() {
+        let Record::Response(mut response) = sample() else { unreachable!() };
+        for (lines, fits) in [(MAX_HEADER_LINES, true), (MAX_HEADER_LINES + 1, false), (25_000, false)] {
+            response.headers = (0..lines)
+                .map(|line| (HeaderName::try_from(format!("{line:x}")).unwrap(), HeaderValue::from_static("")))
+                .collect();
+            let mut head = Vec::new();
+            WireRecord::from(&Record::Response(response.clone()))
+                .serialize(&mut Serializer::new(&mut head).with_struct_map())
+                .unwrap();
+            assert!(head.len() < MAX_HEAD_LEN, "what follows is about the lines");
+            assert_eq!(decode(Entry::new(head, "")).is_some(), fits, "{lines}");
+            let encoded = encode(Stored::new(Record::Response(response.clone()), Bytes::new(), None));
+            assert_eq!(encoded.is_ok(), fits, "{lines}");
+            assert_eq!(response.header_map().len(), lines.min(MAX_HEADER_LINES));
+        }
     }
 }

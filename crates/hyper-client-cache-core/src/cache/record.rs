@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 
+use super::codec::MAX_HEADER_LINES;
 use super::search::SearchRule;
 use crate::storage::CacheKey;
 
@@ -122,11 +123,15 @@ impl ResponseRecord {
     }
 
     /// The header lines as a map. Shares the values' bytes; costs one insertion a line.
+    ///
+    /// What is over [`MAX_HEADER_LINES`](super::codec::MAX_HEADER_LINES), of a record that was never stored, is left
+    /// out.
     #[must_use]
     pub fn header_map(&self) -> HeaderMap {
+        let lines = self.headers.get(..MAX_HEADER_LINES).unwrap_or(&self.headers);
         // Room for the `Age` that a hit adds.
-        let mut map = HeaderMap::with_capacity(self.headers.len().saturating_add(2));
-        for (name, value) in &self.headers {
+        let mut map = HeaderMap::with_capacity(lines.len().saturating_add(2));
+        for (name, value) in lines {
             map.append(name.clone(), value.clone());
         }
         map

@@ -16,6 +16,7 @@ use super::flight::{Answer, Leader, Verdict};
 use super::invalidate::groups;
 use super::search::{Listing, variance_of};
 use super::stream::Shared;
+use crate::cache::codec::MAX_HEADER_LINES;
 use crate::cache::ledger::{Generation, Replaced};
 use crate::cache::{ResponseRecord, Stored, Variant, Variants};
 use crate::key;
@@ -86,7 +87,8 @@ impl Engine {
         hook.change(record).map_err(|Panicked| {
             self.ledger.counters.callback_panicked.add();
             Reason::CallbackPanicked
-        })
+        })?;
+        if record.headers.len() > MAX_HEADER_LINES { Err(Reason::TooLarge) } else { Ok(()) }
     }
 
     /// What a filter of the user's says.

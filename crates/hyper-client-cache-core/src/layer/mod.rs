@@ -280,7 +280,8 @@ impl Engine {
     /// Attaches what was decided, for the caller and for [`count`](Self::count).
     fn explain(&self, info: CacheInfo, response: &mut http::Response<CacheBody>) {
         if let Some(name) = &self.cache_status {
-            response.headers_mut().append("cache-status", info.cache_status(name));
+            // A service of the user's may have filled the map: then nothing more is said in it.
+            let _ = response.headers_mut().try_append("cache-status", info.cache_status(name));
         }
         response.extensions_mut().insert(info);
     }

@@ -13,6 +13,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::directives::{ResponseDirectives, trim};
 use super::reason::Reason;
+use crate::cache::codec::MAX_HEADER_LINES;
 
 /// Whether a stored response without this field, or with another value of it, would be wrong or useless: the fields
 /// that say how the body is to be read or that the cache itself decides by.
@@ -32,7 +33,7 @@ pub(super) fn is_hop_by_hop(name: &HeaderName) -> bool {
 /// Left out are the fields of the connection and those that `Connection` names, `Age` (it is part of the freshness and
 /// added anew to each hit), the fields that a qualified `no-cache` names, and in a shared cache `Set-Cookie` and the
 /// fields that a qualified `private` names. `Content-Length` goes where `Transfer-Encoding` overrode it. A missing
-/// `Date` is added (RFC 9110 section 6.6.1).
+/// `Date` is added (RFC 9110 section 6.6.1). More than [`MAX_HEADER_LINES`] are not stored.
 pub(super) fn storable(
     headers: &HeaderMap,
     obeyed: Option<&ResponseDirectives>,
@@ -67,6 +68,9 @@ pub(super) fn storable(
         && let Some(date) = http_date(received_at)
     {
         lines.push((DATE, date));
+    }
+    if lines.len() > MAX_HEADER_LINES {
+        return Err(Reason::TooLarge);
     }
     Ok(lines)
 }

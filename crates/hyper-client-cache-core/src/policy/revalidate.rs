@@ -14,6 +14,7 @@ use super::admit::{Admit, terms};
 use super::headers::{content_length, etag, is_hop_by_hop, last_modified, named_by_connection};
 use super::reason::Reason;
 use super::vary::vary_names;
+use crate::cache::codec::MAX_HEADER_LINES;
 use crate::cache::{BodyPlace, ResponseRecord};
 
 /// What a 304 makes of the stored response.
@@ -75,6 +76,10 @@ pub fn merge(record: &ResponseRecord, exchange: &Admit<'_>) -> Merge {
         }
         Ok(_) => {}
         Err(reason) => return Merge::Forbidden(reason),
+    }
+    // Before they are added to others, for which a map might have no room.
+    if update.len() > MAX_HEADER_LINES {
+        return Merge::Forbidden(Reason::TooLarge);
     }
     let terms = match terms(exchange, record.status, &merged_headers(record, update)) {
         Ok(terms) => terms,

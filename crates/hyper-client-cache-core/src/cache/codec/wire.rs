@@ -9,6 +9,7 @@ use http::{HeaderName, HeaderValue, Method, StatusCode, Version};
 use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteBuf, Bytes as ByteSlice};
 
+use super::MAX_HEADER_LINES;
 use crate::cache::record::{
     BodyPlace, Freshness, Group, LifetimeSource, Record, ResponseRecord, Selecting, Variant, Variants,
 };
@@ -228,6 +229,9 @@ impl WireRecord<'_> {
 
 impl WireResponse<'_> {
     fn into_response(self, head: &Bytes) -> Option<ResponseRecord> {
+        if self.headers.len() > MAX_HEADER_LINES {
+            return None;
+        }
         let headers = self
             .headers
             .into_iter()

@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::{Request, Response, StatusCode};
+use http::{HeaderName, Request, Response, StatusCode};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Empty, Full, StreamBody};
 use hyper_client_cache_core::ErrorKind;
 use hyper_client_cache_core::cache::{Cache, MemoryCache, StorageCache};
 use hyper_client_cache_core::layer::{CacheBody, CacheLayer, CacheService};
-use hyper_client_cache_core::policy::{CacheInfo, Outcome};
+use hyper_client_cache_core::policy::{BeforeStore, CacheInfo, Outcome, Reason, Settings, Storing};
 use hyper_client_cache_core::storage::MemoryStorage;
 use hyper_client_cache_testkit::ManualClock;
 use hyper_client_cache_testkit::origin::Gate;
@@ -108,6 +108,95 @@ async fn the_layer_works_around_any_service() {
             assert_eq!(bytes(call(&service).await.unwrap()).await, vec![7; len]);
         }
         assert_eq!(small.stats().hits, u64::from(len < 300_000));
+    }
+}
+
+/// Case 102: header lines by the ten thousand, of names by the ten thousand or of one, are the response and nothing else.
+#[tokio::test]
+async fn header_lines_without_number_are_handed_on_and_not_stored() {
+    for (names, lines, is_stored) in
+        [(900, 1, true), (1, 900, true), (1_000, 1, false), (1, 1_000, false), (24_000, 1, false), (10, 10_000, false)]
+    {
+        let gate = Gate::new();
+        let held = gate.clone();
+        let inner = Scripted::new(move |_| {
+            let held = held.clone();
+            async move {
+                held.pass().await;
+                let mut response = ok(full("answer"));
+                for name in 0..names {
+                    let name = HeaderName::try_from(format!("x-{name}")).unwrap();
+                    for line in 0..lines {
+                        response.headers_mut().append(name.clone(), line.into());
+                    }
+                }
+                Ok(response)
+            }
+        });
+        let layer = CacheLayer::builder(MemoryCache::default()).cache_status("cache").build().unwrap();
+        let service = layer.layer(inner.clone());
+        let asked: Vec<_> = (0..3)
+            .map(|_| {
+                let service = service.clone();
+                tokio::spawn(async move { call(&service).await.unwrap() })
+            })
+            .collect();
+        gate.arrived(1).await;
+        gate.open();
+        for asked in asked {
+            let response = asked.await.unwrap();
+            assert!(response.headers().len() >= usize::try_from(names * lines).unwrap());
+            assert_eq!(bytes(response).await, "answer");
+        }
+        layer.flush().await;
+        let response = call(&service).await.unwrap();
+        let expected = if is_stored { Outcome::Hit } else { Outcome::Miss };
+        assert_eq!(outcome(&response), expected, "{names} {lines}");
+        if !is_stored {
+            let info = response.extensions().get::<CacheInfo>().unwrap();
+            assert_eq!(info.storing, Storing::No(Reason::TooLarge));
+        }
+    }
+}
+
+/// The same with the header lines of a 304, which are added to those that are stored, and with what is added by hand.
+#[tokio::test]
+async fn header_lines_without_number_are_not_added_to_what_is_stored() {
+    for by_hand in [false, true] {
+        let inner = Scripted::new(move |number| async move {
+            let mut response = ok(full("answer"));
+            response.headers_mut().insert("etag", "\"1\"".parse().unwrap());
+            response.headers_mut().insert("cache-control", "no-cache".parse().unwrap());
+            for line in 0..900 {
+                response.headers_mut().append(HeaderName::try_from(format!("x-{line}")).unwrap(), line.into());
+            }
+            if number == 2 && !by_hand {
+                *response.status_mut() = StatusCode::NOT_MODIFIED;
+                for line in 0..20_000 {
+                    response.headers_mut().append(HeaderName::try_from(format!("y-{line}")).unwrap(), line.into());
+                }
+            }
+            Ok(response)
+        });
+        let mut builder = CacheLayer::builder(MemoryCache::default());
+        if by_hand {
+            let before_store = BeforeStore::new(|_, headers| {
+                for line in 0..20_000 {
+                    headers.append(HeaderName::try_from(format!("y-{line}")).unwrap(), line.into());
+                }
+            });
+            builder = builder.settings(Settings::default().before_store(before_store));
+        }
+        let layer = builder.build().unwrap();
+        let service = layer.layer(inner.clone());
+        for _ in 0..3 {
+            let response = call(&service).await.unwrap();
+            assert_eq!(response.status(), StatusCode::OK);
+            assert!(response.headers().len() < 1_000);
+            assert_eq!(bytes(response).await, "answer");
+            layer.flush().await;
+        }
+        assert_eq!(layer.stats().callback_panicked, 0);
     }
 }
 
