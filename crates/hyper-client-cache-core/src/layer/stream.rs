@@ -15,7 +15,8 @@ mod deciding;
 
 mod reader;
 
-use std::collections::VecDeque;
+mod window;
+
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
@@ -25,6 +26,7 @@ use http_body::Body;
 
 use self::deciding::Deciding;
 pub(super) use self::reader::Reader;
+use self::window::Window;
 use super::body::{Upstream, of_origin};
 use super::deposit::Deposit;
 use super::finish::Finish;
@@ -48,10 +50,7 @@ struct Core {
     // `None` once it has ended or was given up.
     upstream: Option<Upstream>,
     outcome: Option<Result<(), Error>>,
-    window: VecDeque<Bytes>,
-    // The window holds the bytes from `base` to `end`.
-    base: u64,
-    end: u64,
+    window: Window,
     // What the store was given ends here; for a body that is kept whole this says nothing.
     filed: u64,
     announced: Option<u64>,
@@ -87,9 +86,7 @@ impl Shared {
         let core = Core {
             upstream: Some(upstream),
             outcome: None,
-            window: VecDeque::new(),
-            base: 0,
-            end: 0,
+            window: Window::default(),
             filed: 0,
             announced,
             readers: Vec::new(),
@@ -114,7 +111,7 @@ impl Shared {
     /// A reader from the first byte; `None` where that is neither in memory nor in the store any more.
     pub(super) fn reader(self: &Arc<Self>) -> Option<Reader> {
         let mut core = self.lock();
-        let reachable = core.base == 0 || matches!(&core.keep, Keep::Spool(spool) if !spool.has_failed());
+        let reachable = core.window.base() == 0 || matches!(&core.keep, Keep::Spool(spool) if !spool.has_failed());
         if !reachable || matches!(core.outcome, Some(Err(_))) {
             return None;
         }
@@ -174,7 +171,7 @@ impl Core {
             Keep::Deciding(_) | Keep::Nothing => false,
         };
         let is_coming = self.outcome.is_none() && self.upstream.is_some() && is_stored;
-        is_coming.then(|| self.announced.map(|announced| announced.saturating_sub(self.end)))
+        is_coming.then(|| self.announced.map(|announced| announced.saturating_sub(self.window.end())))
     }
 
     /// Asks the origin for the next bytes and files them. `Ready` means that something has changed.
@@ -190,14 +187,14 @@ impl Core {
             // Before the origin is asked: the connection reads into the same memory again once nobody holds it.
             self.trim();
             let Keep::Spool(spool) = &mut self.keep else { break };
-            if spool.poll_room(self.end, cx).is_pending() {
+            if spool.poll_room(self.window.end(), cx).is_pending() {
                 return Poll::Pending;
             }
             if spool.has_failed() {
                 // The readers go on without the store.
                 return Poll::Ready(self.give_up());
             }
-            if self.filed == self.end {
+            if self.filed == self.window.end() {
                 break;
             }
         }
@@ -233,41 +230,41 @@ impl Core {
     }
 
     fn append(&mut self, data: Bytes) -> After {
-        self.end = self.end.saturating_add(data.len() as u64);
-        self.window.push_back(data);
-        if self.announced.is_some_and(|announced| self.end > announced) { self.give_up() } else { After::Nothing }
+        self.window.push(data);
+        if self.announced.is_some_and(|announced| self.window.end() > announced) {
+            self.give_up()
+        } else {
+            After::Nothing
+        }
     }
 
     /// Gives the store what it has not got yet, as far as there is room for it, or all of it where it is the `last`. Not at
     /// once when it comes, because that is a copy, and whoever asked for the bytes shall have them first.
     fn file(&mut self, shared: &Arc<Shared>, last: bool) -> After {
         match &mut self.keep {
-            Keep::Whole { limit, deposit, landing } if self.end > *limit => {
+            Keep::Whole { limit, deposit, landing } if self.window.end() > *limit => {
                 // Over the inline limit: from now on in parts, if the body may be stored so.
-                let spool = deposit.take().and_then(|deposit| Spool::begin(deposit, self.end, landing, shared));
+                let spool =
+                    deposit.take().and_then(|deposit| Spool::begin(deposit, self.window.end(), landing, shared));
                 let Some(spool) = spool else { return self.give_up() };
                 self.keep = Keep::Spool(Box::new(spool));
-                self.filed = self.base;
+                self.filed = self.window.base();
             }
             Keep::Whole { deposit: Some(deposit), .. }
-                if deposit.max_body_len.is_some_and(|limit| self.end > limit) =>
+                if deposit.max_body_len.is_some_and(|limit| self.window.end() > limit) =>
             {
                 return self.give_up();
             }
-            Keep::Spool(spool) if !spool.may_hold(self.end) => return self.give_up(),
+            Keep::Spool(spool) if !spool.may_hold(self.window.end()) => return self.give_up(),
             Keep::Spool(_) | Keep::Whole { .. } | Keep::Deciding(_) | Keep::Nothing => {}
         }
         let Keep::Spool(spool) = &mut self.keep else { return After::Nothing };
-        let mut at = self.base;
-        for chunk in &self.window {
-            let new =
-                chunk.get(usize::try_from(self.filed.saturating_sub(at)).unwrap_or(usize::MAX)..).unwrap_or_default();
+        for new in self.window.from(self.filed) {
             let taken = spool.push(new, last);
             self.filed = self.filed.saturating_add(taken as u64);
             if taken < new.len() {
                 break;
             }
-            at = at.saturating_add(chunk.len() as u64);
         }
         After::Nothing
     }
@@ -279,7 +276,7 @@ impl Core {
     fn complete(&mut self) -> After {
         self.upstream = None;
         let keep = std::mem::replace(&mut self.keep, Keep::Nothing);
-        let is_announced = self.announced.is_none_or(|announced| announced == self.end);
+        let is_announced = self.announced.is_none_or(|announced| announced == self.window.end());
         if let (Keep::Whole { deposit: Some(deposit), .. }, true) = (&keep, is_announced)
             && deposit.filter.is_some()
         {
@@ -287,15 +284,15 @@ impl Core {
         } else {
             self.outcome = Some(Ok(()));
         }
-        if self.announced.is_some_and(|announced| announced != self.end) {
+        if self.announced.is_some_and(|announced| announced != self.window.end()) {
             return After::Drop(keep);
         }
         match keep {
             Keep::Whole { deposit, landing, .. } => {
                 // One copy into memory of its own: a slice of the connection's buffer would hold all of that.
-                let mut body = Vec::with_capacity(usize::try_from(self.end).unwrap_or(0));
+                let mut body = Vec::with_capacity(usize::try_from(self.window.end()).unwrap_or(0));
                 if deposit.is_some() {
-                    self.window.iter().for_each(|chunk| body.extend_from_slice(chunk));
+                    self.window.from(0).for_each(|piece| body.extend_from_slice(piece));
                 }
                 match (deposit, &self.keep) {
                     (Some(deposit), Keep::Deciding(_)) => {
@@ -305,7 +302,7 @@ impl Core {
                 }
             }
             Keep::Spool(mut spool) => {
-                spool.finish(self.end);
+                spool.finish(self.window.end());
                 if spool.has_failed() {
                     return After::Drop(Keep::Spool(spool));
                 }
@@ -322,31 +319,17 @@ impl Core {
         if matches!(self.keep, Keep::Whole { .. } | Keep::Deciding(_)) {
             return;
         }
-        let slowest = self.readers.iter().map(|(_, offset)| *offset).min().unwrap_or(self.end);
-        while let Some(first) = self.window.front() {
-            let after = self.base.saturating_add(first.len() as u64);
+        let slowest = self.readers.iter().map(|(_, offset)| *offset).min().unwrap_or(self.window.end());
+        while let Some((after, is_only)) = self.window.first() {
             if after > self.filed && matches!(self.keep, Keep::Spool(_)) {
                 return;
             }
-            // The newest chunk stays however long it is: the reader it was fetched for has not seen it yet.
-            let may_stay = self.window.len() == 1 || self.end.saturating_sub(self.base) <= WINDOW;
+            // The newest piece stays however long it is: the reader it was fetched for has not seen it yet.
+            let may_stay = is_only || self.window.len() <= WINDOW;
             if after > slowest && may_stay {
                 return;
             }
-            self.base = after;
-            self.window.pop_front();
+            self.window.pop();
         }
-    }
-
-    /// The chunk at `offset`, from there to its end.
-    fn at(&self, offset: u64) -> Option<Bytes> {
-        let mut skip = usize::try_from(offset.checked_sub(self.base)?).ok()?;
-        for chunk in &self.window {
-            if skip < chunk.len() {
-                return Some(chunk.slice(skip..));
-            }
-            skip = skip.saturating_sub(chunk.len());
-        }
-        None
     }
 }

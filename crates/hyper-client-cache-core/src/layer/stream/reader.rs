@@ -39,12 +39,12 @@ impl Reader {
             let wakers = Arc::clone(&self.shared.wakers);
             let shared = Arc::clone(&self.shared);
             let mut core = shared.lock();
-            if let Some(bytes) = core.at(self.offset) {
+            if let Some(bytes) = core.window.at(self.offset) {
                 return self.give(&mut core, bytes);
             }
             // Registered before anything is asked that may become true meanwhile, so that no wake-up is lost.
             wakers.register(self.id, cx.waker());
-            if self.offset < core.base {
+            if self.offset < core.window.base() {
                 let spool = match &core.keep {
                     Keep::Spool(spool) if !spool.has_failed() => spool,
                     _ => {
@@ -78,7 +78,7 @@ impl Reader {
                 Poll::Ready(After::Decide(deciding)) => {
                     if deciding.poll(&shared, &mut Context::from_waker(&everybody)).is_pending() {
                         // What has come in the meantime is given all the same; only the end waits.
-                        if shared.lock().at(self.offset).is_none() {
+                        if shared.lock().window.at(self.offset).is_none() {
                             return Poll::Pending;
                         }
                         continue;
@@ -105,10 +105,10 @@ impl Reader {
 
     pub(in crate::layer) fn size_hint(&self) -> SizeHint {
         let core = self.shared.lock();
-        if let (Some(Ok(())), end) = (&core.outcome, core.end) {
+        if let (Some(Ok(())), end) = (&core.outcome, core.window.end()) {
             return SizeHint::with_exact(end.saturating_sub(self.offset));
         }
-        let buffered = core.end.saturating_sub(self.offset);
+        let buffered = core.window.end().saturating_sub(self.offset);
         let upstream = core.upstream.as_ref().map(|upstream| upstream.size_hint()).unwrap_or_default();
         let mut hint = SizeHint::new();
         hint.set_lower(upstream.lower().saturating_add(buffered));
@@ -120,7 +120,7 @@ impl Reader {
 
     pub(in crate::layer) fn is_end_stream(&self) -> bool {
         let core = self.shared.lock();
-        matches!(core.outcome, Some(Ok(()))) && core.end == self.offset
+        matches!(core.outcome, Some(Ok(()))) && core.window.end() == self.offset
     }
 }
 
@@ -136,7 +136,7 @@ impl Reader {
         let finish = self.shared.finish.as_ref().filter(|_| !self.is_last)?.upgrade()?;
         let is_wanted = core.readers.is_empty() && core.missing().is_some_and(|missing| finish.wants(missing));
         is_wanted.then(|| {
-            let offset = core.end;
+            let offset = core.window.end();
             let id = core.add_reader(offset);
             (finish, Self { shared: Arc::clone(&self.shared), id, offset, part: None, is_last: true })
         })

@@ -380,8 +380,8 @@ impl Drop for Counted {
     }
 }
 
-/// A body of so many chunks of 64 KiB.
-struct Chunks(usize, Arc<AtomicUsize>);
+/// A body of so many chunks of so many bytes.
+struct Chunks(usize, usize, Arc<AtomicUsize>);
 
 impl Body for Chunks {
     type Data = Bytes;
@@ -392,8 +392,8 @@ impl Body for Chunks {
             return Poll::Ready(None);
         }
         self.0 -= 1;
-        let chunk = Counted(vec![self.0 as u8; 65_536], self.1.clone());
-        self.1.fetch_add(65_536, Ordering::SeqCst);
+        let chunk = Counted(vec![self.0 as u8; self.1], self.2.clone());
+        self.2.fetch_add(self.1, Ordering::SeqCst);
         Poll::Ready(Some(Ok(Frame::data(Bytes::from_owner(chunk)))))
     }
 }
@@ -404,7 +404,7 @@ async fn memory_is_bounded_whatever_the_readers_do() {
     let alive = Arc::new(AtomicUsize::new(0));
     let counted = alive.clone();
     let inner = Scripted::new(move |_| {
-        let body = Chunks(1024, counted.clone()).boxed_unsync();
+        let body = Chunks(1024, 65_536, counted.clone()).boxed_unsync();
         async move { Ok(ok(body)) }
     });
     for (has_laggard, bound) in [(false, 256 * 1024 + 65_536), (true, 512 * 1024 + 2 * 65_536)] {
@@ -434,6 +434,32 @@ async fn memory_is_bounded_whatever_the_readers_do() {
         assert_eq!(alive.load(Ordering::SeqCst), 0);
         assert_eq!(layer.stats().stored, 1);
     }
+}
+
+/// Case 177: what a body costs goes by its length, not by the number of its pieces, of which hyper has one for each chunk
+/// of HTTP/1.1 however short that is.
+#[tokio::test]
+async fn a_body_that_comes_in_single_bytes_is_not_kept_in_single_bytes() {
+    const LEN: usize = 100_000;
+    let alive = Arc::new(AtomicUsize::new(0));
+    let counted = alive.clone();
+    let inner = Scripted::new(move |_| {
+        let body = Chunks(LEN, 1, counted.clone()).boxed_unsync();
+        async move { Ok(ok(body)) }
+    });
+    let layer = layer_on(MemoryCache::default());
+    let service = layer.layer(inner.clone());
+    let mut body = call(&service).await.unwrap().into_body();
+    let (mut read, mut most) = (0, 0);
+    while let Some(frame) = body.frame().await {
+        read += frame.unwrap().into_data().unwrap().len();
+        most = most.max(alive.load(Ordering::SeqCst));
+    }
+    assert_eq!(read, LEN);
+    assert!(most <= 1000, "{most} pieces of a byte");
+    layer.flush().await;
+    assert_eq!(bytes(call(&service).await.unwrap()).await.len(), LEN);
+    assert_eq!(inner.calls(), 1);
 }
 
 /// An overloaded service is not asked for readiness by hits.
