@@ -19,6 +19,7 @@ use crate::connect::{Conn, FileSource, Source};
 use crate::error::{Fault, Result, SqliteError};
 use crate::lease::Row;
 use crate::open::{self, Opened};
+use crate::orphans::Sweep;
 use crate::queue::{self, NewRow, Queued, Task};
 use crate::reader::Readers;
 use crate::schema::Patience;
@@ -116,6 +117,7 @@ impl Engine {
             last_stamp: AtomicI64::new(0),
             corrupt: Default::default(),
             evicted: Default::default(),
+            orphans: Sweep::default(),
             changes: Changes { started: Instant::now(), looked_at: AtomicU64::new(0), pending: AtomicBool::new(false) },
             absent: Absent::default(),
             tier: OnceLock::new(),

@@ -1,7 +1,8 @@
-//! Making room: what is dead first, then the least recently used, each with the parts of its body.
+//! Making room: what is dead first, then parts without a head ([`orphans`](crate::orphans)), then the least recently
+//! used, each with the parts of its body.
 //!
-//! Parts are never judged by themselves: a head whose parts are gone would be an error to whoever reads it. Parts
-//! without a head are on their way to one, or are collected by `delete_expired`.
+//! Parts that a head names are never judged by themselves: a head whose parts are gone would be an error to whoever
+//! reads it.
 
 use hyper_client_cache_core::cache::codec;
 use hyper_client_cache_core::clock::to_millis;
@@ -10,6 +11,7 @@ use sqlx::Row as _;
 
 use crate::batch::Batch;
 use crate::error::{Result, SqliteError};
+use crate::orphans;
 use crate::queue::Task;
 use crate::rows::added;
 use crate::sql::{MAX_ROWS, Table};
@@ -34,7 +36,11 @@ pub(crate) async fn make_room(batch: &mut Batch<'_>, tasks: &[&Task]) -> Result<
         let excess = excess.saturating_add(limit.saturating_sub(target));
         let went = match next {
             Some(table) => batch.expire(*table, now).await? > 0,
-            None => evict_some(batch, excess).await?,
+            None => match orphans::collect(batch).await? {
+                Some(1..) => true,
+                // As long as bodies have not been looked at there is more to try.
+                looked => evict_some(batch, excess).await? || looked.is_some(),
+            },
         };
         match (went, next) {
             (true, _) => {}

@@ -7,7 +7,7 @@
 //! once, `front` the memory before it.
 //! Below them `engine` is what all handles share: `absent` (what a look-up need not ask for; `bloom`), `reader` (a few
 //! connections and the gathering of reads; `lease`), and the way to `writer` (one task; `queue`, `plan`, `batch`, `rows`,
-//! `census`, `eviction`, `uses`, `upkeep`).
+//! `census`, `eviction`, `orphans`, `uses`, `upkeep`).
 //! `open`, `schema`, `path` and `quarantine` deal with a file of unknown origin, `connect` and `sql` with the driver.
 
 mod cache;
@@ -28,6 +28,7 @@ mod reader;
 mod batch;
 mod census;
 mod eviction;
+mod orphans;
 mod plan;
 mod queue;
 mod rows;

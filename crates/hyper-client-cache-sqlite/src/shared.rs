@@ -11,6 +11,7 @@ use sqlx::Row as _;
 use crate::absent::Absent;
 use crate::config::SqliteConfig;
 use crate::error::{Result, SqliteError};
+use crate::orphans::Sweep;
 use crate::queue;
 use crate::reader::Readers;
 use crate::sql::Table;
@@ -27,6 +28,7 @@ pub(crate) struct Shared {
     pub(crate) last_stamp: AtomicI64,
     pub(crate) corrupt: [AtomicU64; 3],
     pub(crate) evicted: [AtomicU64; 3],
+    pub(crate) orphans: Sweep,
     pub(crate) changes: Changes,
     pub(crate) absent: Absent,
     /// The memory before the table of responses. Weak, because it holds the engine, and the writer holds this.

@@ -105,6 +105,33 @@ pub async fn parts_go_with_their_head(cache: &dyn Cache, clock: &ManualClock) ->
     Ok(())
 }
 
+/// Parts whose writer ended before it wrote their head make room once they are older than the grace. `cache` has this
+/// `clock` and room for four entries of [`LEN`] bytes.
+///
+/// # Errors
+/// What went or stayed, and should not have.
+pub async fn orphaned_parts_make_room_after_the_grace(cache: &dyn Cache, clock: &ManualClock) -> Result<(), Violation> {
+    let Some(bodies) = cache.bodies() else { return Err(Violation::new("the cache stores no bodies in parts")) };
+    cache.responses().size().await?;
+    let (owner, id) = (CacheKey::from_digest([1; 32]), parts::new_id(clock.now())?);
+    for number in 0..4 {
+        let Some(name) = parts::key(&owner, &id, number) else { return Err(Violation::new("a part has no key")) };
+        bodies.write(&name, entry(LEN)).await?;
+    }
+    for wait in [Duration::ZERO, Duration::from_secs(1800)] {
+        clock.advance(wait);
+        if cache.responses().write(&key(1)?, entry(LEN)).await.is_ok() {
+            return Err(Violation::new("parts made room whose writer may be at work"));
+        }
+    }
+    clock.advance(parts::GRACE);
+    cache.responses().write(&key(1)?, entry(LEN)).await?;
+    match bodies.size().await? {
+        0..=3 => Ok(()),
+        left => Err(Violation::new(format!("{left} parts are left, and there is no room for them"))),
+    }
+}
+
 /// A record of a body that is in eight parts with the id `aa`.
 fn in_parts(clock: &ManualClock, owner: CacheKey) -> Stored {
     let freshness = Freshness::new(clock.now(), None, LifetimeSource::Session);

@@ -83,8 +83,8 @@ pub async fn delete_orphans(owners: [&dyn Storage; 2], bodies: &dyn Storage, now
     let mut last: Option<(CacheKey, String, bool)> = None;
     let mut keys = bodies.keys();
     while let Some(part) = keys.try_next().await? {
-        let Some((owner, id)) = parse(&part) else { continue };
-        if !is_older_than_grace(id, now) {
+        let Some((owner, id)) = owner_of(&part) else { continue };
+        if !is_past_grace(id, now) {
             continue;
         }
         let wanted = match &last {
@@ -106,13 +106,18 @@ pub async fn delete_orphans(owners: [&dyn Storage; 2], bodies: &dyn Storage, now
     Ok(deleted)
 }
 
-fn parse(part: &CacheKey) -> Option<(CacheKey, &str)> {
+/// The key of the head that a part belongs to, and the id of its body; `None` where the key is not that of a part.
+#[must_use]
+pub fn owner_of(part: &CacheKey) -> Option<(CacheKey, &str)> {
     let (rest, _) = part.as_str().rsplit_once('-')?;
     let (owner, id) = rest.rsplit_once('-')?;
     Some((CacheKey::new(owner).ok()?, id))
 }
 
-fn is_older_than_grace(id: &str, now: SystemTime) -> bool {
+/// Whether a body with this id was begun longer than [`GRACE`] ago, so that its parts are orphans where no head names
+/// them. An id that is none of ours is as old as can be.
+#[must_use]
+pub fn is_past_grace(id: &str, now: SystemTime) -> bool {
     let Some(Ok(seconds)) = id.get(..8).map(|digits| i64::from_str_radix(digits, 16)) else { return true };
     let age = (to_millis(now) / 1000).saturating_sub(seconds);
     // A part from the future was made before the clock was set back: it cannot be told from a new one.
@@ -129,10 +134,10 @@ mod tests {
         let owner = CacheKey::from_digest([9; 32]);
         let id = new_id(from_millis(1_700_000_000_000)).unwrap();
         let part = key(&owner, &id, 4095).unwrap();
-        assert_eq!(parse(&part), Some((owner, id.as_str())));
-        assert!(!is_older_than_grace(&id, from_millis(1_700_000_000_000 + 3_600_000)));
-        assert!(is_older_than_grace(&id, from_millis(1_700_000_000_000 + 3_602_000)));
-        assert!(!is_older_than_grace(&id, from_millis(0)));
+        assert_eq!(owner_of(&part), Some((owner, id.as_str())));
+        assert!(!is_past_grace(&id, from_millis(1_700_000_000_000 + 3_600_000)));
+        assert!(is_past_grace(&id, from_millis(1_700_000_000_000 + 3_602_000)));
+        assert!(!is_past_grace(&id, from_millis(0)));
     }
 
     #[test]

@@ -202,16 +202,7 @@ async fn orphaned_parts_make_room_after_the_grace() {
     let clock = ManualClock::new();
     let config = FsCache::builder("x").use_temp(true).clock(Arc::new(clock.clone()));
     let cache = config.max_bytes(4 * BLOCK).open().await.unwrap();
-    cache.responses().size().await.unwrap();
-    let owner = CacheKey::from_digest([1; 32]);
-    for number in 0..4 {
-        let name = parts::key(&owner, "aa", number).unwrap();
-        cache.bodies().unwrap().write(&name, entry(1000)).await.unwrap();
-    }
-    assert!(cache.responses().write(&key(1), entry(1000)).await.is_err());
-    clock.advance(parts::GRACE + Duration::from_secs(1));
-    cache.responses().write(&key(1), entry(1000)).await.unwrap();
-    assert_eq!(cache.bodies().unwrap().size().await.unwrap(), 3);
+    bounds::orphaned_parts_make_room_after_the_grace(&cache, &clock).await.unwrap();
 }
 
 /// Without a bound nothing goes.

@@ -2,10 +2,12 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use hyper_client_cache_core::ErrorKind;
 use hyper_client_cache_core::cache::{Cache, parts};
+use hyper_client_cache_core::clock::Clock;
 use hyper_client_cache_core::storage::{CacheKey, Entry, Storage};
 use hyper_client_cache_sqlite::sqlx::sqlite::SqliteConnectOptions;
 use hyper_client_cache_sqlite::{ENTRY_OVERHEAD, SqliteCache};
@@ -172,6 +174,56 @@ async fn the_parts_of_an_evicted_body_go_with_its_head() {
     bounds::parts_go_with_their_head(&cache, &clock).await.unwrap();
     cache.close().await.unwrap();
     recount(&path).await;
+}
+
+/// Parts whose writer died make room after the grace.
+#[tokio::test]
+async fn orphaned_parts_make_room_after_the_grace() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("demo.sqlite");
+    let clock = ManualClock::new();
+    let config = SqliteCache::builder(&path).clock(Arc::new(clock.clone()));
+    let cache = config.max_bytes(room(4, 1000)).open().await.unwrap();
+    bounds::orphaned_parts_make_room_after_the_grace(&cache, &clock).await.unwrap();
+    cache.close().await.unwrap();
+    recount(&path).await;
+}
+
+/// Orphans go before what is alive: before entries, before bodies whose head is there, and before one that takes hours
+/// to come. Of several hundred bodies each is looked at.
+#[tokio::test]
+async fn orphans_go_before_what_is_alive() {
+    let clock = ManualClock::new();
+    let config = SqliteCache::builder("x").use_temp(true).clock(Arc::new(clock.clone()));
+    let cache = config.max_bytes(room(403, 1000)).open().await.unwrap();
+    let bodies = cache.bodies().unwrap();
+    let id = parts::new_id(clock.now()).unwrap();
+    let part = async |owner: u16, number: u32| {
+        let mut digest = [0; 32];
+        digest[..2].copy_from_slice(&owner.to_be_bytes());
+        let name = parts::key(&CacheKey::from_digest(digest), &id, number).unwrap();
+        bodies.write(&name, entry(1000)).await.unwrap();
+    };
+    for owner in 0..400 {
+        part(owner, 0).await;
+    }
+    cache.responses().write(&key(1), entry(1000)).await.unwrap();
+    clock.advance(parts::GRACE);
+    // Its writer is at work.
+    part(399, 1).await;
+    clock.advance(Duration::from_secs(1));
+    for number in 2..100 {
+        cache.responses().write(&key(number), entry(1000)).await.unwrap();
+    }
+    assert_eq!(keys(cache.responses()).await.len(), 99);
+    let left = keys(bodies).await;
+    assert!(left.len() < 310, "{}", left.len());
+    assert_eq!(left.iter().filter(|part| part.as_str().starts_with("018f")).count(), 2);
+    // And all the others, where there is need for it.
+    for number in 100..500 {
+        cache.responses().write(&key(number), entry(1000)).await.unwrap();
+    }
+    assert_eq!(keys(bodies).await.len(), 2);
 }
 
 /// A body that is itself over the bound is refused part by part, so that its head is never written.
