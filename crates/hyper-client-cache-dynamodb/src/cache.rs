@@ -262,6 +262,5 @@ impl Storages {
 }
 
 fn deletions_of_parts(record: &Record) -> Vec<Change> {
-    let keys = parts::keys_of(record).unwrap_or_default();
-    keys.into_iter().map(|key| Change::Delete(Kind::Part, key)).collect()
+    parts::keys_of(record).into_iter().flatten().map(|key| Change::Delete(Kind::Part, key)).collect()
 }

@@ -138,9 +138,10 @@ fn parts_of(leaf: &Dir, id: Id) -> Vec<Id> {
         let mut file = leaf.file(id.name().as_str()).ok()?;
         let len = sys::look_at(&file).ok()?.len;
         let beginning = format::read_beginning(&mut file, len, id, id.store()).ok()?.ok()?;
-        parts::keys_of(&codec::decode(beginning.entry)?.record)
+        let stored = codec::decode(beginning.entry)?;
+        Some(parts::keys_of(&stored.record)?.map(|key| Id::new(Store::Bodies, &key)).collect())
     };
-    read().unwrap_or_default().iter().map(|key| Id::new(Store::Bodies, key)).collect()
+    read().unwrap_or_default()
 }
 
 fn remove_part(shared: &Shared, folder: &Folder, part: Id) {

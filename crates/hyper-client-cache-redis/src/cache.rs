@@ -130,8 +130,7 @@ impl Keys {
 
     /// The keys of the parts of a body.
     fn parts_of(&self, record: &Record) -> impl Iterator<Item = String> {
-        let keys = parts::keys_of(record).unwrap_or_default();
-        keys.into_iter().map(|key| self.bodies.key(&key))
+        parts::keys_of(record).into_iter().flatten().map(|key| self.bodies.key(&key))
     }
 }
 

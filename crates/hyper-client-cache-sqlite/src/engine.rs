@@ -24,7 +24,7 @@ use crate::queue::{self, NewRow, Queued, Task};
 use crate::reader::Readers;
 use crate::schema::Patience;
 use crate::shared::{Changes, Shared};
-use crate::sql::Table;
+use crate::sql::{MAX_HEAD_LEN, Table};
 use crate::upkeep::Access;
 use crate::uses::Uses;
 use crate::writer;
@@ -224,6 +224,10 @@ impl Engine {
     /// A row for `entry`, unless it is too large for any place.
     pub(crate) fn new_row(&self, entry: Entry) -> Result<NewRow> {
         let (len, limit) = (entry.len(), self.shared.max_entry_len());
+        if len > limit {
+            return Err(SqliteError::TooLarge { len, limit });
+        }
+        let (len, limit) = (entry.head.len() as u64, MAX_HEAD_LEN);
         if len > limit {
             return Err(SqliteError::TooLarge { len, limit });
         }

@@ -5,7 +5,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use hyper_client_cache_core::storage::CacheKey;
+use hyper_client_cache_core::storage::{CacheKey, frame};
 use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 use twox_hash::XxHash3_64;
 
@@ -50,9 +50,18 @@ pub(crate) fn padded(len: usize) -> usize {
 /// The most bytes of a row that are read: what is over it is not ours (the largest entry is far smaller).
 pub(crate) const MAX_ROW_LEN: u64 = 80 * 1024 * 1024;
 
+/// The most bytes of a head that are written or read: many rows' are read at once.
+pub(crate) const MAX_HEAD_LEN: u64 = 1024 * 1024;
+
 /// What is read of a row. A blob's length is in the row's header: an absurd one is not read.
 fn row() -> String {
-    format!("block, CASE WHEN length(block) + length(body) <= {MAX_ROW_LEN} THEN body END AS body")
+    format!("{}, CASE WHEN length(body) <= {MAX_ROW_LEN} THEN body END AS body", block())
+}
+
+/// What is read of a row's block; the empty one, which is damaged, in place of one of an absurd length.
+fn block() -> String {
+    let most = MAX_HEAD_LEN.saturating_add(frame::PREFIX_LEN as u64);
+    format!("CASE WHEN length(block) <= {most} THEN block ELSE x'' END")
 }
 
 /// Where the row of a key is: one place per number, so that of two keys with the same one the later stays.
@@ -118,7 +127,7 @@ impl Sizes {
 impl Texts {
     fn new(table: Table) -> Self {
         let name = table.name();
-        let row = row();
+        let (row, block) = (row(), block());
         let live = "(retain_until IS NULL OR retain_until > ?)";
         let named = "hash = ? AND key = ?";
         let seen = "rowid, hash, substr(block, 1, 40)";
@@ -154,10 +163,10 @@ impl Texts {
             held: Sizes::new(|rows| {
                 format!("SELECT count(*), coalesce(sum(len), 0) FROM {name} WHERE hash IN ({})", list("?", rows))
             }),
-            block: shared(format!("SELECT block FROM {name} WHERE {named}")),
+            block: shared(format!("SELECT {block} FROM {name} WHERE {named}")),
             keys: shared(format!("SELECT rowid, key FROM {name} WHERE rowid > ? AND {live} ORDER BY rowid LIMIT ?")),
             heads: shared(format!(
-                "SELECT rowid, key, block FROM {name} WHERE rowid > ? AND {live} ORDER BY rowid LIMIT ?"
+                "SELECT rowid, key, {block} FROM {name} WHERE rowid > ? AND {live} ORDER BY rowid LIMIT ?"
             )),
             size: shared(format!(
                 "SELECT entries - (SELECT count(*) FROM {name} WHERE retain_until <= ?) FROM usage \
@@ -176,9 +185,9 @@ impl Texts {
                 "DELETE FROM {name} WHERE rowid IN \
                  (SELECT rowid FROM {name} WHERE retain_until <= ? LIMIT {MAX_ROWS}) RETURNING len"
             )),
-            oldest: shared(format!("SELECT hash, len, used, block FROM {name} ORDER BY used LIMIT ?")),
+            oldest: shared(format!("SELECT hash, len, used, {block} FROM {name} ORDER BY used LIMIT ?")),
             delete_range: shared(format!("DELETE FROM {name} WHERE key > ? AND key < ? RETURNING len")),
-            delete_damaged: shared(format!("DELETE FROM {name} WHERE {named} AND block IS ? RETURNING len")),
+            delete_damaged: shared(format!("DELETE FROM {name} WHERE {named} AND {block} IS ? RETURNING len")),
             add: shared(format!("UPDATE usage SET entries = entries + ?, bytes = bytes + ? WHERE store = '{name}'")),
             hashes: shared(format!(
                 "SELECT group_concat(hash, ' ') FROM (SELECT hash FROM {name} WHERE hash >= ? ORDER BY hash LIMIT ?)"
@@ -320,4 +329,64 @@ fn shared(text: String) -> SqlStr {
 
 fn list(item: &str, count: usize) -> String {
     vec![item; count].join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper_client_cache_core::cache::Cache;
+    use hyper_client_cache_core::storage::Entry;
+    use sqlx::sqlite::SqliteConnectOptions;
+    use sqlx::{ConnectOptions, Row};
+
+    use super::*;
+    use crate::SqliteCache;
+
+    /// Cases 99 and 111: no statement gives out a head of an absurd length.
+    #[tokio::test]
+    async fn a_head_of_an_absurd_length_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("demo.sqlite");
+        let cache = SqliteCache::open(&path).await.unwrap();
+        let (one, other) = (CacheKey::new("one").unwrap(), CacheKey::new("other").unwrap());
+        let most = Entry::new(vec![b'h'; MAX_HEAD_LEN as usize], "body");
+        for storage in [cache.responses(), cache.redirects(), cache.bodies().unwrap()] {
+            storage.write(&one, most.clone()).await.unwrap();
+            storage.write(&other, most.clone()).await.unwrap();
+            assert_eq!(storage.read(&one).await.unwrap(), Some(most.clone()));
+        }
+        cache.close().await.unwrap();
+        let mut connection = SqliteConnectOptions::new().filename(&path).connect().await.unwrap();
+        for table in Table::ALL {
+            let text = format!("UPDATE {} SET block = zeroblob(length(block) + 1) WHERE key = 'one'", table.name());
+            sqlx::query(AssertSqlSafe(text)).execute(&mut connection).await.unwrap();
+            let (hash, key) = (hash_of(&one), one.to_string());
+            let lists = [sqlx::query(table.heads()).bind(0).bind(0).bind(9), sqlx::query(table.oldest()).bind(9)];
+            let of_key = [
+                sqlx::query(table.read()).bind(hash).bind(&key),
+                sqlx::query(table.block()).bind(hash).bind(&key),
+                sqlx::query(table.read_many(1)).bind(hash),
+            ];
+            let mut lens = Vec::new();
+            for (query, column) in of_key.into_iter().zip([0, 0, 0]).chain(lists.into_iter().zip([2, 3])) {
+                let rows = query.fetch_all(&mut connection).await.unwrap();
+                lens.extend(rows.iter().map(|row| row.get::<Vec<u8>, _>(column).len()));
+            }
+            lens.sort_unstable();
+            let whole = MAX_HEAD_LEN as usize + frame::PREFIX_LEN;
+            assert_eq!(lens, [0, 0, 0, 0, 0, whole, whole], "{}", table.name());
+        }
+        drop(connection);
+        // A miss, which is counted, and removed.
+        let cache = SqliteCache::builder(&path).hot_tier(0).open().await.unwrap();
+        for storage in [cache.responses(), cache.redirects()] {
+            assert_eq!(storage.read(&one).await.unwrap(), None);
+            assert_eq!(storage.stats().corrupt, 1);
+            // After what was queued before it.
+            storage.write(&CacheKey::new("third").unwrap(), Entry::new("head", "body")).await.unwrap();
+            assert_eq!(storage.size().await.unwrap(), 2);
+            let over = Entry::new(vec![b'h'; MAX_HEAD_LEN as usize + 1], "body");
+            let error = storage.write(&other, over).await.unwrap_err();
+            assert_eq!(error.kind(), hyper_client_cache_core::ErrorKind::TooLarge);
+        }
+    }
 }

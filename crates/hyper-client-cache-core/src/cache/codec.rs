@@ -74,7 +74,7 @@ mod tests {
     use super::*;
     use crate::cache::{
         BodyPlace, Freshness, Group, LifetimeSource, ResponseRecord, SearchRule, SearchVariance, Selecting, Variant,
-        Variants,
+        Variants, parts,
     };
     use crate::clock::from_millis;
     use crate::storage::{CacheKey, Memo};
@@ -193,6 +193,33 @@ mod tests {
             let encoded = encode(Stored::new(Record::Response(response.clone()), Bytes::new(), None));
             assert_eq!(encoded.is_ok(), fits, "{lines}");
             assert_eq!(response.header_map().len(), lines.min(MAX_HEADER_LINES));
+        }
+    }
+
+    /// Cases 99 and 102: a number of parts that is not that of the body is no number to allocate or to loop by.
+    #[test]
+    fn parts_that_do_not_fit_the_body_are_a_miss() {
+        let Record::Response(mut response) = sample() else { unreachable!() };
+        for (count, part_len, len, fits) in [
+            (3, 10, 25, true),
+            (3, 10, 30, true),
+            (1, u32::MAX, 1, true),
+            (0, 10, 0, true),
+            (parts::MAX_PARTS, 1, u64::from(parts::MAX_PARTS), true),
+            (4, 10, 30, false),
+            (2, 10, 25, false),
+            (0, 10, 1, false),
+            (1, 0, 0, false),
+            (0, 0, 0, false),
+            (u32::MAX, 10, 25, false),
+            (u32::MAX, 1, u64::from(u32::MAX), false),
+            (u32::MAX, u32::MAX, u64::MAX, false),
+            (1, 1, u64::MAX, false),
+        ] {
+            response.body =
+                BodyPlace::Parts { id: "abc".into(), count, part_len, len, checksum: 0, retain_until: None };
+            let decoded = through_bytes(Record::Response(response.clone()));
+            assert_eq!(decoded.is_some(), fits, "{count} parts of {part_len} bytes, {len} in all");
         }
     }
 }

@@ -45,6 +45,9 @@ pub use self::storage_cache::StorageCache;
 use crate::error::Result;
 use crate::storage::{CacheKey, Storage, StorageStats};
 
+/// How many parts are deleted at once: their keys are in memory for so long.
+const PARTS_AT_ONCE: usize = 1024;
+
 /// The storages that a session uses, and the operations that need more than one of them.
 ///
 /// Three methods say which storages there are; all others are provided, and correct for any storages.
@@ -138,10 +141,14 @@ pub trait Cache: fmt::Debug + Send + Sync + 'static {
 
     /// Removes the parts of a body that `record` refers to, if it does.
     async fn delete_parts(&self, record: &Record) -> Result<()> {
-        if let (Some(bodies), Some(keys)) = (self.bodies(), parts::keys_of(record)) {
-            bodies.delete_many(&keys).await?;
+        let (Some(bodies), Some(mut keys)) = (self.bodies(), parts::keys_of(record)) else { return Ok(()) };
+        loop {
+            let next: Vec<_> = keys.by_ref().take(PARTS_AT_ONCE).collect();
+            if next.is_empty() {
+                return Ok(());
+            }
+            bodies.delete_many(&next).await?;
         }
-        Ok(())
     }
 
     /// Removes what is past its deadline at `now`, and parts of bodies that no head refers to; says how many entries

@@ -21,6 +21,10 @@ pub const PART_LEN: usize = 256 * 1024;
 /// How old parts without a head must be before they count as orphans.
 pub const GRACE: Duration = Duration::from_secs(3600);
 
+/// The most parts of one body: 256 GiB, where the storage does not limit entries to less than [`PART_LEN`]. A longer body
+/// is not stored, and a head that names more is a miss: a number out of a damaged head costs no more than this.
+pub const MAX_PARTS: u32 = 1024 * 1024;
+
 /// What the head of a part's entry may take of the storage's limit, in bytes.
 const HEAD_ROOM: usize = 1024;
 
@@ -49,15 +53,13 @@ pub fn key(owner: &CacheKey, id: &str, number: u32) -> Option<CacheKey> {
     CacheKey::new(&format!("{owner}-{id}-{number:x}")).ok()
 }
 
-/// The keys of all parts of a record; `None` where its body is inline.
+/// The keys of all parts of a record, each made when it is asked for; `None` where its body is inline.
 #[must_use]
-pub fn keys_of(record: &Record) -> Option<Vec<CacheKey>> {
+pub fn keys_of(record: &Record) -> Option<impl Iterator<Item = CacheKey> + use<'_>> {
     let response = record.as_response()?;
     match &response.body {
         BodyPlace::Inline { .. } => None,
-        BodyPlace::Parts { id, count, .. } => {
-            Some((0..*count).map_while(|number| key(&response.key, id, number)).collect())
-        }
+        BodyPlace::Parts { id, count, .. } => Some((0..*count).map_while(|number| key(&response.key, id, number))),
     }
 }
 

@@ -101,7 +101,8 @@ impl Spool {
     ) -> Option<Self> {
         let ledger = deposit.ledger.clone();
         let part_len = parts::part_len(ledger.cache().bodies()?);
-        let max_body_len = deposit.max_body_len;
+        let holds = u64::from(parts::MAX_PARTS).saturating_mul(part_len as u64);
+        let max_body_len = Some(deposit.max_body_len.map_or(holds, |limit| limit.min(holds)));
         if max_body_len.is_some_and(|limit| so_far > limit) {
             return None;
         }

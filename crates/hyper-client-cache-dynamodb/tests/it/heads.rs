@@ -34,7 +34,7 @@ async fn body(cache: &DynamoDbCache, clock: &ManualClock, owner: CacheKey) -> St
 async fn parts_there(cache: &DynamoDbCache, owner: &CacheKey) -> (Vec<CacheKey>, Vec<CacheKey>) {
     let mut there: Vec<CacheKey> = cache.bodies().unwrap().keys().try_collect().await.unwrap();
     let head = cache.get(owner).await.unwrap();
-    let mut named = head.and_then(|stored| parts::keys_of(&stored.record)).unwrap_or_default();
+    let mut named: Vec<_> = head.iter().filter_map(|stored| parts::keys_of(&stored.record)).flatten().collect();
     there.sort();
     named.sort();
     (there, named)

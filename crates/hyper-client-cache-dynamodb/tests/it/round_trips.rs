@@ -112,7 +112,7 @@ async fn the_parts_of_a_body_are_removed_in_batches() {
     record.body = BodyPlace::Parts { id, count: 30, part_len: 10, len: 300, checksum: 0, retain_until: None };
     let stored = Stored::new(Record::Response(record), bytes::Bytes::new(), None);
     let bodies = cache.bodies().unwrap();
-    let part_keys = parts::keys_of(&stored.record).unwrap();
+    let part_keys: Vec<_> = parts::keys_of(&stored.record).unwrap().collect();
     bodies.write_many(part_keys.iter().map(|key| (*key, Entry::new("head", "0123456789"))).collect()).await.unwrap();
     cache.responses().write(&owner, codec::encode(stored).unwrap()).await.unwrap();
     tables.calls.take();

@@ -97,7 +97,8 @@ pub(super) async fn split(
 }
 
 pub(super) fn part_keys(stored: &Stored) -> Result<Vec<CacheKey>, Violation> {
-    parts::keys_of(&stored.record).ok_or_else(|| Violation::new("the record found has no parts"))
+    let keys = parts::keys_of(&stored.record).ok_or_else(|| Violation::new("the record found has no parts"))?;
+    Ok(keys.collect())
 }
 
 pub(super) async fn part_list(bodies: &dyn Storage) -> Result<Vec<CacheKey>, Violation> {

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteBuf, Bytes as ByteSlice};
 
 use super::MAX_HEADER_LINES;
+use crate::cache::parts::MAX_PARTS;
 use crate::cache::record::{
     BodyPlace, Freshness, Group, LifetimeSource, Record, ResponseRecord, Selecting, Variant, Variants,
 };
@@ -264,6 +265,7 @@ impl WireResponse<'_> {
             },
             body: match self.parts {
                 None => BodyPlace::Inline { len: self.len },
+                Some(parts) if !parts.fits(self.len) => return None,
                 Some(parts) => BodyPlace::Parts {
                     id: parts.id.to_owned(),
                     count: parts.n,
@@ -274,6 +276,13 @@ impl WireResponse<'_> {
                 },
             },
         })
+    }
+}
+
+impl WireParts<'_> {
+    /// Whether these are the parts of a body of `len` bytes: the number is for loops over them.
+    fn fits(&self, len: u64) -> bool {
+        self.n <= MAX_PARTS && self.size > 0 && len.div_ceil(u64::from(self.size)) == u64::from(self.n)
     }
 }
 
