@@ -2,7 +2,8 @@
 //!
 //! [`resolve`] turns the name into a path; [`prepare`] makes folders and file before SQLite sees them, because SQLite
 //! would create the file with whatever the umask allows and follow a symbolic link that somebody planted.
-//! The journal files take their permissions from the database file.
+//! The journal files take their permissions from the database file; what another user has put in place of one of them is
+//! refused.
 //!
 //! An existing database is never opened and closed here: closing any descriptor of a file drops the locks that SQLite
 //! holds on it in this process (<https://www.sqlite.org/howtocorrupt.html>, section 2.2).
@@ -88,6 +89,7 @@ pub(crate) fn prepare(path: &Path, create: bool) -> Result<Found> {
         if !found.is_file() {
             return Err(SqliteError::path(&file, "this is not a file"));
         }
+        check_owner(&file, &found)?;
     }
     match metadata(path)? {
         Some(found) if create && found.permissions().readonly() => Ok(Found::NotWritable),
@@ -181,7 +183,43 @@ fn make_folders(folder: &Path) -> std::io::Result<()> {
     }
 }
 
+/// Refuses a file that another user has put there: all that is in a database is handed out, and what is in a journal is
+/// played back into one.
+fn check_owner(file: &Path, found: &Metadata) -> Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let user = rustix::process::geteuid().as_raw();
+        if !is_trusted(found.uid(), user) {
+            return Err(SqliteError::path(
+                file,
+                "this belongs to another user, who may read and change what is in it: choose a path of your own",
+            ));
+        }
+        // Somebody else can give a file of ours a second name. SQLite does not see the journal of the first.
+        if found.nlink() > 1 {
+            return Err(SqliteError::path(
+                file,
+                "this file has another name (a hard link): copy it, and name the copy",
+            ));
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = (file, found);
+    Ok(())
+}
+
+/// Whether what belongs to `owner` may be used by a process of `user`: what is its own, and what is the system's, which
+/// can change everything anyway. So root uses no file of somebody else's.
+#[cfg(unix)]
+const fn is_trusted(owner: u32, user: u32) -> bool {
+    owner == user || owner == 0
+}
+
 /// Refuses a folder in which others could put a file of their own in place of ours.
+///
+/// A folder that is a symbolic link is followed where it was made by the user or the system, as `/tmp` is on some systems
+/// and `~/.cache` with some users: others could point theirs elsewhere at any time.
 fn check_folder(folder: &Path) -> Result<()> {
     let found = fs::metadata(folder).map_err(|error| SqliteError::path(folder, format!("cannot be used: {error}")))?;
     if !found.is_dir() {
@@ -194,7 +232,13 @@ fn check_folder(folder: &Path) -> Result<()> {
         let mode = found.mode();
         let sticky = mode & 0o1000 != 0;
         // A folder of the system (/tmp, /var/cache) is no threat where others cannot replace our file.
-        if found.uid() != user && found.uid() != 0 {
+        if metadata(folder)?.is_some_and(|link| !is_trusted(link.uid(), user)) {
+            return Err(SqliteError::path(
+                folder,
+                "the folder, or the symbolic link to it, belongs to another user: choose one of your own",
+            ));
+        }
+        if !is_trusted(found.uid(), user) {
             return Err(SqliteError::path(folder, "the folder belongs to another user: choose one of your own"));
         }
         if mode & 0o022 != 0 && !sticky {
@@ -247,6 +291,17 @@ mod tests {
     fn a_name_without_a_file_is_refused() {
         for bad in ["", "/", "..", "~", "file:x.db", &"x/".repeat(400)] {
             assert!(resolve(Path::new(bad)).is_err(), "{bad}");
+        }
+    }
+
+    /// Case 114: who may have put a file there.
+    #[cfg(unix)]
+    #[test]
+    fn what_belongs_to_the_user_or_the_system_is_trusted() {
+        for (owner, user, trusted) in
+            [(1000, 1000, true), (0, 0, true), (0, 1000, true), (1001, 1000, false), (1000, 0, false)]
+        {
+            assert_eq!(is_trusted(owner, user), trusted, "{owner} {user}");
         }
     }
 }

@@ -134,7 +134,7 @@ async fn a_temporary_cache_leaves_nothing() {
 mod permissions {
     use super::*;
     use hyper_client_cache_testkit::processes::Said;
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::fs::{PermissionsExt, chown, lchown, symlink};
 
     fn mode(path: &Path) -> u32 {
         fs::metadata(path).unwrap().permissions().mode() & 0o7777
@@ -207,6 +207,84 @@ mod permissions {
             assert_eq!(error.kind(), ErrorKind::Config);
             assert!(error.to_string().contains("symbolic link"), "{error}");
             assert_eq!(fs::read(&target).unwrap(), b"precious");
+        }
+    }
+
+    /// Cases 111 and 114: a second name of a file, in any of the places, is none that is opened.
+    #[tokio::test]
+    async fn a_hard_link_is_refused() {
+        for suffix in ["", "-wal", "-shm", "-journal"] {
+            let folder = tempfile::tempdir().unwrap();
+            let (path, target) = (folder.path().join("demo.sqlite"), folder.path().join("target"));
+            cache_at(&path).await;
+            fs::copy(&path, &target).unwrap();
+            let place = folder.path().join(format!("demo.sqlite{suffix}"));
+            drop(fs::remove_file(&place));
+            fs::hard_link(&target, &place).unwrap();
+            let before = fs::read(&target).unwrap();
+            for read_only in [false, true] {
+                let error = SqliteCache::builder(&path).read_only(read_only).open().await.unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::Config);
+                assert!(error.to_string().contains("hard link"), "{error}");
+            }
+            assert_eq!(fs::read(&target).unwrap(), before);
+            fs::remove_file(&target).unwrap();
+            if suffix.is_empty() {
+                SqliteCache::open(&path).await.unwrap();
+            }
+        }
+    }
+
+    /// Cases 111 and 114: what another user has put there is not opened, neither for writing nor for reading, be it a
+    /// valid cache or a journal that SQLite would play back. Only root can give files away: others pass this by, and have
+    /// the test in `path`.
+    #[tokio::test]
+    async fn a_file_of_another_user_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("demo.sqlite");
+        cache_at(&path).await;
+        if chown(&path, Some(4711), None).is_err() {
+            return;
+        }
+        chown(&path, Some(0), None).unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o1777)).unwrap();
+        for suffix in ["", "-wal", "-shm", "-journal"] {
+            let place = folder.path().join(format!("demo.sqlite{suffix}"));
+            if !suffix.is_empty() {
+                fs::write(&place, "planted").unwrap();
+            }
+            chown(&place, Some(4711), None).unwrap();
+            fs::set_permissions(&place, fs::Permissions::from_mode(0o666)).unwrap();
+            for read_only in [false, true] {
+                let error = SqliteCache::builder(&path).read_only(read_only).open().await.unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::Config);
+                assert!(error.to_string().contains("another user"), "{error}");
+            }
+            assert_eq!(mode(&place), 0o666, "it was touched");
+            if suffix.is_empty() {
+                chown(&place, Some(0), None).unwrap();
+            } else {
+                fs::remove_file(&place).unwrap();
+            }
+        }
+        assert!(SqliteCache::open(&path).await.unwrap().responses().read(&key(1)).await.unwrap().is_some());
+    }
+
+    /// Case 112: a folder that is a symbolic link is used where it was the user who made it, and not where it was another.
+    #[tokio::test]
+    async fn a_linked_folder_is_used_if_the_link_is_ones_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let (real, link) = (folder.path().join("real"), folder.path().join("link"));
+        fs::create_dir(&real).unwrap();
+        fs::set_permissions(&real, fs::Permissions::from_mode(0o700)).unwrap();
+        symlink(&real, &link).unwrap();
+        cache_at(&link.join("demo.sqlite")).await;
+        assert!(real.join("demo.sqlite").exists());
+        // As above.
+        if lchown(&link, Some(4711), None).is_ok() {
+            let error = SqliteCache::open(link.join("demo.sqlite")).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Config);
+            assert!(error.to_string().contains("another user"), "{error}");
         }
     }
 
