@@ -73,7 +73,8 @@ where
         let keyer = settings.keyer(&matching);
         let group = keyer.group(request.uri());
         let mut flight_key = flight_key(&primary, request.headers(), &settings, &keyer);
-        let joins = if ticket.lookup.may_join() { MAX_JOINS } else { 0 };
+        let method = key::effective_method(request.method(), request.headers(), &matching);
+        let joins = if ticket.lookup.may_join(&method) { MAX_JOINS } else { 0 };
         for _ in 0..joins {
             let generation = engine.ledger.generation(&group);
             let waiter = match engine.flights.join(flight_key, primary, generation) {

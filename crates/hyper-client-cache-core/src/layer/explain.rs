@@ -192,7 +192,8 @@ impl Engine {
                 let record = found.selected.as_ref().and_then(|stored| stored.record.as_response());
                 let conditional = record.is_some_and(|record| policy::add_validators(record, &mut HeaderMap::new()));
                 let falls_back = record.is_some_and(|record| policy::serve_on_error(lookup, record, now));
-                let outcome = if lookup.may_join() && self.is_asked_for(asked, &identity.primary) {
+                let method = crate::key::effective_method(asked.method, asked.headers, asked.matching);
+                let outcome = if lookup.may_join(&method) && self.is_asked_for(asked, &identity.primary) {
                     Outcome::Coalesced
                 } else if conditional {
                     Outcome::Revalidated

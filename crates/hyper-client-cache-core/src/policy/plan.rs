@@ -41,10 +41,12 @@ impl Lookup {
         Self { directives: RequestDirectives::default(), effective, read: true, write: false, only_if_cached: false }
     }
 
-    /// Whether the answer to another's request will do: not for who insists on the origin's own.
-    pub(crate) fn may_join(&self) -> bool {
+    /// Whether the answer to another's request will do for one with this `method`, or the one that it is
+    /// [taken to have](crate::key::effective_method): not for who insists on the origin's own, and not where each request
+    /// may change something at the origin (RFC 9110 section 9.2.1).
+    pub(crate) fn may_join(&self, method: &Method) -> bool {
         let takes_fresh = matches!(self.effective.mode, Mode::Default | Mode::ForceCache);
-        self.read && self.write && takes_fresh && !self.directives.no_cache
+        self.read && self.write && takes_fresh && !self.directives.no_cache && method.is_safe()
     }
 
     /// Whether whatever is fresh will do: nothing asks for more. So it is with most requests.
