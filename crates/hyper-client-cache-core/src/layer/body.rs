@@ -7,13 +7,13 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures_core::future::BoxFuture;
-use http::StatusCode;
+use http::Response;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use twox_hash::XxHash3_64;
 
-use super::mend::{Mend, Refetch, Same};
-use super::stream::Reader;
+use super::mend::{Head, Mend, Refetch, Same};
+use super::stream::{Reader, Stop};
 use crate::cache::ledger::Ledger;
 use crate::cache::{BodyPlace, ResponseRecord, parts};
 use crate::error::{BoxError, Error, ErrorKind};
@@ -35,6 +35,8 @@ enum Source {
     Parts(Box<PartsBody>),
     /// The origin's body, read by this caller and perhaps others, and stored on the way.
     Shared(Box<Reader>),
+    /// The rest of a body that others read too, by a request of this caller's own.
+    Alone(Box<Mend>),
     /// The origin's body as it is.
     Untouched(Upstream),
 }
@@ -61,7 +63,6 @@ impl CacheBody {
                 checksum: *checksum,
                 hash: XxHash3_64::new(),
                 read: None,
-                status: record.status,
                 write,
                 refetch: None,
                 mend: None,
@@ -78,6 +79,24 @@ impl CacheBody {
 
     pub(super) fn shared(reader: Reader) -> Self {
         Self(Source::Shared(Box::new(reader)))
+    }
+
+    /// Where others read the body of `response` too, `refetch` makes what goes on for this caller if they are too fast for
+    /// it.
+    pub(super) fn detach_with(response: &mut Response<Self>, refetch: impl FnOnce(Head) -> Refetch) {
+        if matches!(&response.body().0, Source::Shared(reader) if reader.may_fall_behind()) {
+            let head = Head::of(response);
+            if let Source::Shared(reader) = &mut response.body_mut().0 {
+                reader.detach_with(Some(refetch(head)));
+            }
+        }
+    }
+
+    /// Whoever reads it only so that it is stored asks for nothing more.
+    pub(super) fn never_detach(&mut self) {
+        if let Source::Shared(reader) = &mut self.0 {
+            reader.detach_with(None);
+        }
     }
 
     pub(super) const fn untouched(body: Upstream) -> Self {
@@ -114,7 +133,19 @@ impl Body for CacheBody {
         match &mut self.0 {
             Source::Inline(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Source::Parts(parts) => parts.poll_frame(cx),
-            Source::Shared(reader) => reader.poll_frame(cx),
+            Source::Shared(reader) => {
+                let mut mend = match ready!(reader.poll_frame(cx)) {
+                    Some(Err(Stop::Behind(mend))) => mend,
+                    Some(Err(Stop::Failed(error))) => return Poll::Ready(Some(Err(error))),
+                    Some(Ok(frame)) => return Poll::Ready(Some(Ok(frame))),
+                    None => return Poll::Ready(None),
+                };
+                let frame = mend.poll_frame(cx);
+                // The others go on without this reader.
+                self.0 = Source::Alone(mend);
+                frame
+            }
+            Source::Alone(mend) => mend.poll_frame(cx),
             Source::Untouched(body) => {
                 Pin::new(body).poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(of_origin)))
             }
@@ -126,6 +157,7 @@ impl Body for CacheBody {
             Source::Inline(bytes) => bytes.is_none(),
             Source::Parts(parts) => parts.left == 0 && parts.mend.is_none(),
             Source::Shared(reader) => reader.is_end_stream(),
+            Source::Alone(_) => false,
             Source::Untouched(body) => body.is_end_stream(),
         }
     }
@@ -136,6 +168,7 @@ impl Body for CacheBody {
             Source::Parts(parts) if parts.mend.is_some() => SizeHint::new(),
             Source::Parts(parts) => SizeHint::with_exact(parts.left),
             Source::Shared(reader) => reader.size_hint(),
+            Source::Alone(_) => SizeHint::new(),
             Source::Untouched(body) => body.size_hint(),
         }
     }
@@ -156,6 +189,7 @@ impl std::fmt::Debug for Source {
             Self::Inline(_) => "Inline",
             Self::Parts(_) => "Parts",
             Self::Shared(_) => "Shared",
+            Self::Alone(_) => "Alone",
             Self::Untouched(_) => "Untouched",
         })
     }
@@ -174,7 +208,6 @@ struct PartsBody {
     checksum: u64,
     hash: XxHash3_64,
     read: Option<BoxFuture<'static, Option<Bytes>>>,
-    status: StatusCode,
     write: bool,
     refetch: Option<Refetch>,
     mend: Option<Mend>,
@@ -232,7 +265,8 @@ impl PartsBody {
         match self.refetch.take() {
             Some(refetch) => {
                 let delivered = (self.len.saturating_sub(left), delivered_hash);
-                let same = Same { status: self.status, delivered, whole: (self.len, self.checksum) };
+                let (len, hash) = (Some(self.len), Some(self.checksum));
+                let same = Same { delivered, len, hash };
                 let mend = self.mend.insert(Mend::begin(refetch, same));
                 mend.poll_frame(cx)
             }

@@ -14,7 +14,7 @@ use super::flight::{Leader, Role, Verdict};
 use super::invalidate::Removed;
 use super::lookup::{Asked, Found, selects};
 use super::replay::ReplayBody;
-use super::service::Origin;
+use super::service::{Origin, refetch};
 use super::{Engine, replay};
 use crate::cache::ledger::Generation;
 use crate::cache::{Record, Stored};
@@ -108,7 +108,11 @@ where
                             break;
                         }
                         if let Some(reader) = answer.reader() {
-                            return Ok(engine.coalesced(&answer, CacheBody::shared(reader)));
+                            let mut response = engine.coalesced(&answer, CacheBody::shared(reader));
+                            if *request.method() != Method::HEAD {
+                                CacheBody::detach_with(&mut response, |head| refetch(engine, inner, request, head));
+                            }
+                            return Ok(response);
                         }
                         // Too late for the body; by now it is stored, or given up.
                         drop(waiter);
@@ -281,10 +285,18 @@ where
             {
                 admitted = Err(reason);
             }
-            return Ok(match admitted {
+            // Who asks alone reads alone; so does whoever's request may not be sent twice.
+            let method = key::effective_method(&parts.method, &parts.headers, &ticket.matching);
+            let is_shared = leader.is_some() && method.is_safe() && parts.method != Method::HEAD;
+            let mut response = match admitted {
                 Ok(admitted) => engine.store(&parts, response, ticket, admitted, leader, generation, received_at),
                 Err(reason) => engine.hand_on(&parts, response, ticket, reason, leader),
-            });
+            };
+            if is_shared {
+                let again = || Request::from_parts(parts, again());
+                CacheBody::detach_with(&mut response, |head| refetch(engine, inner, again(), head));
+            }
+            return Ok(response);
         }
     }
 }

@@ -1,8 +1,10 @@
-//! Goes on with a stored body of which a part is gone, from the origin: the cache is never why a body ends early.
+//! Goes on with a body from the origin, where the cache cannot: a part of a stored one is gone, or others were too fast
+//! for who reads a shared one with them. The cache is never why a body ends early.
 //!
 //! The response is fetched once more, past the cache. What the caller has already is skipped, but only if it is the same
-//! to the last bit; and the end is given only if the whole is what was stored. Otherwise the origin has something else by
-//! now, and the body ends in an error rather than as a mix, or as another body under the stored headers.
+//! to the last bit; and the end is given only if the whole is what it was, as far as that is known. Otherwise the origin
+//! has something else by now, and the body ends in an error rather than as a mix, or as another body under the headers
+//! that the caller has.
 
 use std::hash::Hasher;
 use std::pin::Pin;
@@ -10,24 +12,65 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures_core::future::BoxFuture;
-use http::{Response, StatusCode};
+use http::{HeaderValue, Response, StatusCode, header};
 use http_body::{Body, Frame};
 use twox_hash::XxHash3_64;
 
 use super::body::{Upstream, of_origin};
 use crate::error::{Error, ErrorKind, Result};
 
-/// Asks the origin for a response again.
+/// Asks the origin for a response again, and [checks](Head::check) its head.
 pub(super) type Refetch = Box<dyn FnOnce() -> BoxFuture<'static, Result<Response<Upstream>>> + Send>;
 
-/// What the origin's response must be to go on with.
+/// What the head of the origin's response must be to go on with.
+pub(super) struct Head {
+    status: StatusCode,
+    lines: Option<Lines>,
+}
+
+struct Lines {
+    etag: Option<HeaderValue>,
+    last_modified: Option<HeaderValue>,
+    encoding: Option<HeaderValue>,
+}
+
+/// What its body must be.
 #[derive(Clone, Copy)]
 pub(super) struct Same {
-    pub(super) status: StatusCode,
     /// How much the caller has, and the hash of that.
     pub(super) delivered: (u64, u64),
-    /// How long the stored body was, and its hash.
-    pub(super) whole: (u64, u64),
+    /// How long the whole is, and its hash, where these are known.
+    pub(super) len: Option<u64>,
+    pub(super) hash: Option<u64>,
+}
+
+impl Head {
+    /// For a body that is known by its hash.
+    pub(super) const fn of_stored(status: StatusCode) -> Self {
+        Self { status, lines: None }
+    }
+
+    /// For a body of which perhaps nothing is known but what has come of it.
+    pub(super) fn of<B>(response: &Response<B>) -> Self {
+        let line = |name| response.headers().get(name).cloned();
+        let (etag, last_modified) = (line(header::ETAG), line(header::LAST_MODIFIED));
+        let lines = Lines { etag, last_modified, encoding: line(header::CONTENT_ENCODING) };
+        Self { status: response.status(), lines: Some(lines) }
+    }
+
+    /// Gives the response back if it may be gone on with.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Body`].
+    pub(super) fn check<B>(&self, response: Response<B>) -> Result<Response<B>> {
+        let has = |name| response.headers().get(name);
+        let is_like = self.lines.as_ref().is_none_or(|lines| {
+            lines.etag.as_ref().is_none_or(|etag| has(header::ETAG) == Some(etag))
+                && lines.last_modified.as_ref().is_none_or(|date| has(header::LAST_MODIFIED) == Some(date))
+                && lines.encoding.as_ref() == has(header::CONTENT_ENCODING)
+        });
+        if is_like && response.status() == self.status { Ok(response) } else { Err(differs()) }
+    }
 }
 
 /// The rest of a body, from the origin.
@@ -44,9 +87,13 @@ enum Stage {
 }
 
 impl Same {
-    /// Whether a body may be gone on with of which `len` bytes with the hash `hash` have come.
-    fn allows(&self, len: u64, hash: &XxHash3_64) -> bool {
-        len < self.whole.0 || (len, hash.finish()) == self.whole
+    /// Whether a body may be gone on with of which `given` bytes with the hash `hash` have come.
+    fn allows(&self, given: u64, hash: &XxHash3_64) -> bool {
+        match self.len {
+            Some(len) if given == len => self.hash.is_none_or(|whole| whole == hash.finish()),
+            Some(len) => given < len,
+            None => true,
+        }
     }
 }
 
@@ -68,11 +115,7 @@ impl Mend {
         loop {
             match &mut self.stage {
                 Stage::Asking(asking) => {
-                    let response = ready!(asking.as_mut().poll(cx))?;
-                    if response.status() != self.same.status {
-                        return Poll::Ready(Err(differs()));
-                    }
-                    let body = response.into_body();
+                    let body = ready!(asking.as_mut().poll(cx))?.into_body();
                     self.stage = Stage::Skipping { body, skipped: 0, hash: Box::default() };
                 }
                 Stage::Skipping { body, skipped, hash } => {
@@ -112,7 +155,7 @@ impl Mend {
                             // What completes it is held back where the whole is not what was stored.
                             self.same.allows(*given, hash)
                         }
-                        None => *given == self.same.whole.0,
+                        None => self.same.len.is_none_or(|len| *given == len),
                     };
                     return Poll::Ready(if fits { Ok(data) } else { Err(differs()) });
                 }
@@ -139,5 +182,5 @@ fn poll_data(body: &mut Upstream, cx: &mut Context<'_>) -> Poll<Result<Option<By
 }
 
 fn differs() -> Error {
-    Error::new(ErrorKind::Body, "a part of the stored body is gone, and the origin has another body by now")
+    Error::new(ErrorKind::Body, "the cache does not have the rest of the body, and the origin has another by now")
 }

@@ -112,6 +112,7 @@ async fn read(exchanged: Result<Response<CacheBody>, Error>) -> End {
     let info = response.extensions().get::<CacheInfo>();
     let is_of_use = info.is_some_and(|info| info.outcome == Outcome::Revalidated || info.storing == Storing::Yes);
     let mut body = response.into_body();
+    body.never_detach();
     while let Some(frame) = body.frame().await {
         if frame.is_err() {
             return End::Useless;

@@ -17,7 +17,7 @@ use super::body::{CacheBody, Upstream};
 use super::exchange::{self, Ticket};
 use super::explain::Explanation;
 use super::lookup::{Asked, Found};
-use super::mend::Refetch;
+use super::mend::{Head, Refetch};
 use super::replay::ReplayBody;
 use super::route::{Past, Route, Step};
 use super::{Engine, Handle, bypass, replay};
@@ -184,7 +184,8 @@ where
                 let stored = renewed.as_ref().unwrap_or(stored);
                 let mut response = engine.serve(stored, &lookup, outcome, reason, engine.clock.now());
                 if outcome == Outcome::Hit && !lookup.only_if_cached {
-                    response.body_mut().mend_with(|| refetch(engine, inner, &request));
+                    let head = Head::of_stored(response.status());
+                    response.body_mut().mend_with(|| refetch(engine, inner, once_more(&request), head));
                 } else if refresh {
                     let deadline = None;
                     let ticket = Box::new(Ticket { settings, matching, lookup, identity, found, landed, deadline });
@@ -213,17 +214,17 @@ where
     }
 }
 
-/// Sends `request` once more, past the cache.
-fn refetch<S, B>(engine: &Arc<Engine>, mut inner: S, request: &Request<B>) -> Refetch
+/// Sends `again` when it is asked to, past the cache, and wants `head`.
+pub(super) fn refetch<S, B>(engine: &Arc<Engine>, mut inner: S, again: Request<B>, head: Head) -> Refetch
 where
     S: Origin<B>,
     B: Body + Default + Send + 'static,
 {
-    let (engine, again) = (engine.clone(), once_more(request));
+    let engine = engine.clone();
     Box::new(move || {
         Box::pin(async move {
             let place = engine.hosts.enter(again.uri()).await;
-            Ok(inner.send(again).await?.map(|body| place.hold(body)))
+            head.check(inner.send(again).await?.map(|body| place.hold(body)))
         })
     })
 }

@@ -166,6 +166,11 @@ impl Spool {
         data.len().saturating_sub(rest.len())
     }
 
+    /// Of all bytes that were filed.
+    pub(super) const fn hash(&self) -> &XxHash3_64 {
+        &self.hash
+    }
+
     fn has_room(&self) -> bool {
         self.state.waiting().len() < MAX_IN_FLIGHT
     }

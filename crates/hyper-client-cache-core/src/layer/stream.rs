@@ -6,7 +6,8 @@
 //!
 //! What was received is kept for the others in one of two ways. A body up to the inline limit is kept whole until it
 //! is complete. Over that, its parts go to the store ([`Spool`]) while only the last [`WINDOW`] bytes stay in memory;
-//! a reader who falls behind them goes on from the store. So memory is bounded, whatever the readers do (case 197).
+//! a reader who falls behind them goes on from the store, or, where the body is not stored, by a request of its own
+//! ([`Mend`](super::mend::Mend)). So memory is bounded, whatever the readers do (case 197).
 //!
 //! A body that ends early, fails, is longer or shorter than announced, or that all readers drop, is never stored
 //! (cases 169 to 174).
@@ -17,15 +18,17 @@ mod reader;
 
 mod window;
 
+use std::hash::Hasher;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::Body;
+use twox_hash::XxHash3_64;
 
 use self::deciding::Deciding;
-pub(super) use self::reader::Reader;
+pub(super) use self::reader::{Reader, Stop};
 use self::window::Window;
 use super::body::{Upstream, of_origin};
 use super::deposit::Deposit;
@@ -41,6 +44,8 @@ const WINDOW: u64 = 512 * 1024;
 /// A body on its way from the origin to its readers and the store.
 pub(super) struct Shared {
     core: Mutex<Core>,
+    /// Whether it is or may be too long to be kept whole.
+    is_long: bool,
     /// Reads what little is missing when nobody else does any more.
     finish: Option<Weak<Finish>>,
     wakers: Arc<Wakers>,
@@ -54,9 +59,19 @@ struct Core {
     // What the store was given ends here; for a body that is kept whole this says nothing.
     filed: u64,
     announced: Option<u64>,
-    readers: Vec<(u64, u64)>,
+    readers: Vec<Place>,
+    // The furthest that one who has gone had come, and the hash of that.
+    furthest: Option<(u64, u64)>,
     next_reader: u64,
     keep: Keep,
+}
+
+/// How far a reader is.
+struct Place {
+    reader: u64,
+    offset: u64,
+    // Of what it has had: noted only where it may fall behind.
+    hash: Option<Box<XxHash3_64>>,
 }
 
 /// What becomes of the bytes besides being read.
@@ -90,10 +105,12 @@ impl Shared {
             filed: 0,
             announced,
             readers: Vec::new(),
+            furthest: None,
             next_reader: 0,
             keep,
         };
-        Arc::new(Self { core: Mutex::new(core), finish, wakers: Arc::default() })
+        let is_long = announced.is_none_or(|len| len > inline_limit);
+        Arc::new(Self { core: Mutex::new(core), is_long, finish, wakers: Arc::default() })
     }
 
     /// Holds `landing` until the body is stored or given up. Called before anyone reads.
@@ -111,12 +128,15 @@ impl Shared {
     /// A reader from the first byte; `None` where that is neither in memory nor in the store any more.
     pub(super) fn reader(self: &Arc<Self>) -> Option<Reader> {
         let mut core = self.lock();
-        let reachable = core.window.base() == 0 || matches!(&core.keep, Keep::Spool(spool) if !spool.has_failed());
+        let reachable = core.window.base() == 0 || core.spool().is_some();
         if !reachable || matches!(core.outcome, Some(Err(_))) {
             return None;
         }
         let id = core.add_reader(0);
-        Some(Reader { shared: self.clone(), id, offset: 0, part: None, is_last: false })
+        if !matches!(core.keep, Keep::Whole { .. }) {
+            core.note_hashes();
+        }
+        Some(Reader { shared: self.clone(), id, offset: 0, part: None, is_last: false, again: None })
     }
 
     fn lock(&self) -> MutexGuard<'_, Core> {
@@ -159,8 +179,58 @@ impl Core {
     fn add_reader(&mut self, offset: u64) -> u64 {
         let id = self.next_reader;
         self.next_reader = id.wrapping_add(1);
-        self.readers.push((id, offset));
+        self.readers.push(Place { reader: id, offset, hash: None });
         id
+    }
+
+    fn remove_reader(&mut self, id: u64) {
+        let Some(at) = self.readers.iter().position(|place| place.reader == id) else { return };
+        let place = self.readers.swap_remove(at);
+        if let Some(hash) = place.hash
+            && self.furthest.is_none_or(|(offset, _)| offset < place.offset)
+        {
+            self.furthest = Some((place.offset, hash.finish()));
+        }
+    }
+
+    /// The hash of the first `len` bytes, where it happens to be known.
+    fn hash_of(&self, len: u64) -> Option<u64> {
+        let of_readers = self.readers.iter().filter_map(|place| Some((place.offset, place.hash.as_ref()?.finish())));
+        let of_spool = self.spool().map(|spool| (self.filed, spool.hash().finish()));
+        let mut known = of_readers.chain(of_spool).chain(self.furthest);
+        known.find(|(offset, _)| *offset == len).map(|(_, hash)| hash)
+    }
+
+    /// Begins to note the hash of what each reader has had, so that whoever falls behind can go on by a request of its own.
+    /// As long as one reads alone, and as long as all is in memory, that is not needed and costs nothing.
+    fn note_hashes(&mut self) {
+        if self.readers.len() < 2 {
+            return;
+        }
+        for place in self.readers.iter_mut().filter(|place| place.hash.is_none()) {
+            let (from, mut hash) = match &self.keep {
+                _ if self.window.base() == 0 => (0, XxHash3_64::new()),
+                // Who has read alone is not behind what the store was given.
+                Keep::Spool(spool) if place.offset >= self.filed => (self.filed, spool.hash().clone()),
+                _ if place.offset == 0 => (0, XxHash3_64::new()),
+                _ => continue,
+            };
+            let mut missing = usize::try_from(place.offset.saturating_sub(from)).unwrap_or(usize::MAX);
+            for piece in self.window.from(from) {
+                let piece = piece.get(..missing).unwrap_or(piece);
+                hash.write(piece);
+                missing = missing.saturating_sub(piece.len());
+            }
+            place.hash = Some(Box::new(hash));
+        }
+    }
+
+    /// What the parts go to the store by, if they do.
+    fn spool(&self) -> Option<&Spool> {
+        match &self.keep {
+            Keep::Spool(spool) if !spool.has_failed() => Some(spool),
+            _ => None,
+        }
     }
 
     /// Whether it has not ended and would be stored; then also how much of it is missing, where that is known.
@@ -247,6 +317,7 @@ impl Core {
                 let spool =
                     deposit.take().and_then(|deposit| Spool::begin(deposit, self.window.end(), landing, shared));
                 let Some(spool) = spool else { return self.give_up() };
+                self.note_hashes();
                 self.keep = Keep::Spool(Box::new(spool));
                 self.filed = self.window.base();
             }
@@ -270,6 +341,7 @@ impl Core {
     }
 
     fn give_up(&mut self) -> After {
+        self.note_hashes();
         After::Drop(std::mem::replace(&mut self.keep, Keep::Nothing))
     }
 
@@ -319,7 +391,7 @@ impl Core {
         if matches!(self.keep, Keep::Whole { .. } | Keep::Deciding(_)) {
             return;
         }
-        let slowest = self.readers.iter().map(|(_, offset)| *offset).min().unwrap_or(self.window.end());
+        let slowest = self.readers.iter().map(|place| place.offset).min().unwrap_or(self.window.end());
         while let Some((after, is_only)) = self.window.first() {
             if after > self.filed && matches!(self.keep, Keep::Spool(_)) {
                 return;

@@ -1,5 +1,6 @@
 //! One caller's reading of a shared body.
 
+use std::hash::Hasher;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
@@ -9,6 +10,7 @@ use http_body::{Body, Frame, SizeHint};
 use super::{After, Core, Keep, Shared};
 use crate::error::{Error, ErrorKind};
 use crate::layer::finish::Finish;
+use crate::layer::mend::{Mend, Refetch, Same};
 use crate::layer::spool::PartRead;
 
 /// One caller's view of a shared body: all of it, from the first byte.
@@ -20,21 +22,41 @@ pub(in crate::layer) struct Reader {
     pub(super) part: Option<PartRead>,
     /// Whether it reads only so that the body is stored, after all others have gone.
     pub(super) is_last: bool,
+    /// How it goes on by a request of its own, where it may.
+    pub(super) again: Option<Refetch>,
+}
+
+/// Why a reader goes no further.
+pub(in crate::layer) enum Stop {
+    Failed(Error),
+    /// The others are too far ahead: this is where it goes on, without them.
+    Behind(Box<Mend>),
 }
 
 impl Reader {
-    pub(in crate::layer) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+    /// Whether others can be so far ahead that it finds nothing in memory any more.
+    pub(in crate::layer) fn may_fall_behind(&self) -> bool {
+        self.shared.is_long
+    }
+
+    /// Says how it goes on without the others.
+    pub(in crate::layer) fn detach_with(&mut self, again: Option<Refetch>) {
+        self.again = again;
+    }
+
+    pub(in crate::layer) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Stop>>> {
         loop {
             if let Some(part) = &mut self.part {
                 let bytes = std::task::ready!(part.poll(cx));
                 let start = part.start;
                 self.part = None;
                 let skip = usize::try_from(self.offset.saturating_sub(start)).unwrap_or(usize::MAX);
-                let Some(bytes) = bytes.filter(|bytes| bytes.len() > skip) else {
-                    return Poll::Ready(Some(Err(gone())));
-                };
                 let shared = Arc::clone(&self.shared);
-                return self.give(&mut shared.lock(), bytes.slice(skip..));
+                let mut core = shared.lock();
+                return match bytes.filter(|bytes| bytes.len() > skip) {
+                    Some(bytes) => self.give(&mut core, bytes.slice(skip..)),
+                    None => Poll::Ready(Some(Err(self.detach(&core, gone)))),
+                };
             }
             let wakers = Arc::clone(&self.shared.wakers);
             let shared = Arc::clone(&self.shared);
@@ -45,28 +67,20 @@ impl Reader {
             // Registered before anything is asked that may become true meanwhile, so that no wake-up is lost.
             wakers.register(self.id, cx.waker());
             if self.offset < core.window.base() {
-                let spool = match &core.keep {
-                    Keep::Spool(spool) if !spool.has_failed() => spool,
-                    _ => {
-                        return Poll::Ready(Some(Err(Error::new(
-                            ErrorKind::Body,
-                            "read too slowly while others read too",
-                        ))));
-                    }
+                let Some(spool) = core.spool() else {
+                    return Poll::Ready(Some(Err(self.detach(&core, too_slow))));
                 };
                 if let Some(part) = spool.read(self.offset) {
                     self.part = Some(part);
                     continue;
                 }
-                match &core.outcome {
-                    Some(Ok(())) => return Poll::Ready(Some(Err(gone()))),
-                    Some(Err(error)) => return Poll::Ready(Some(Err(error.clone()))),
-                    None => {}
+                if core.outcome.is_some() {
+                    return Poll::Ready(Some(Err(self.detach(&core, gone))));
                 }
             } else if let Some(outcome) = &core.outcome {
                 return Poll::Ready(match outcome {
                     Ok(()) => None,
-                    Err(error) => Some(Err(error.clone())),
+                    Err(error) => Some(Err(Stop::Failed(error.clone()))),
                 });
             }
             let everybody = Waker::from(wakers.clone());
@@ -93,14 +107,36 @@ impl Reader {
         }
     }
 
-    fn give(&mut self, core: &mut Core, bytes: Bytes) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+    fn give(&mut self, core: &mut Core, bytes: Bytes) -> Poll<Option<Result<Frame<Bytes>, Stop>>> {
         self.offset = self.offset.saturating_add(bytes.len() as u64);
         let (id, offset) = (self.id, self.offset);
-        if let Some(reader) = core.readers.iter_mut().find(|reader| reader.0 == id) {
-            reader.1 = offset;
+        if let Some(place) = core.readers.iter_mut().find(|place| place.reader == id) {
+            place.offset = offset;
+            if let Some(hash) = &mut place.hash {
+                hash.write(&bytes);
+            }
         }
         core.trim();
         Poll::Ready(Some(Ok(Frame::data(bytes))))
+    }
+
+    /// Goes on by a request of its own, where it may and knows what it has had; the rest is neither in memory nor in the
+    /// store.
+    fn detach(&mut self, core: &Core, why: fn() -> Error) -> Stop {
+        if let Some(Err(error)) = &core.outcome {
+            return Stop::Failed(error.clone());
+        }
+        let place = core.readers.iter().find(|place| place.reader == self.id);
+        let hash = place.and_then(|place| place.hash.as_ref()).map(|hash| hash.finish());
+        let (Some(refetch), Some(hash)) = (self.again.take(), hash) else {
+            return Stop::Failed(why());
+        };
+        tracing::debug!(offset = self.offset, "goes on by a request of its own: {}", why());
+        // What has ended is known as a whole, if somebody has read all of it.
+        let ended = core.outcome.is_some().then(|| core.window.end());
+        let whole = ended.and_then(|len| core.hash_of(len));
+        let same = Same { delivered: (self.offset, hash), len: ended.or(core.announced), hash: whole };
+        Stop::Behind(Box::new(Mend::begin(refetch, same)))
     }
 
     pub(in crate::layer) fn size_hint(&self) -> SizeHint {
@@ -138,7 +174,7 @@ impl Reader {
         is_wanted.then(|| {
             let offset = core.window.end();
             let id = core.add_reader(offset);
-            (finish, Self { shared: Arc::clone(&self.shared), id, offset, part: None, is_last: true })
+            (finish, Self { shared: Arc::clone(&self.shared), id, offset, part: None, is_last: true, again: None })
         })
     }
 }
@@ -148,7 +184,7 @@ impl Drop for Reader {
         let (given_up, successor) = {
             let mut core = self.shared.lock();
             let id = self.id;
-            core.readers.retain(|reader| reader.0 != id);
+            core.remove_reader(id);
             let successor = self.successor(&mut core);
             let given_up = if core.readers.is_empty() && core.outcome.is_none() {
                 core.outcome = Some(Err(Error::new(ErrorKind::Body, "nobody reads it any more")));
@@ -172,6 +208,10 @@ impl Drop for Reader {
         // Whoever is left may have to poll the origin now.
         self.shared.wakers.wake_all();
     }
+}
+
+fn too_slow() -> Error {
+    Error::new(ErrorKind::Body, "read too slowly while others read too")
 }
 
 fn gone() -> Error {

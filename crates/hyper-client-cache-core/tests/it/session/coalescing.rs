@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use hyper_client_cache_core::CachedSession;
+use hyper_client_cache_core::cache::StorageCache;
 use hyper_client_cache_core::policy::{Mode, Outcome, Settings};
-use hyper_client_cache_testkit::ManualClock;
+use hyper_client_cache_core::session::Response;
+use hyper_client_cache_core::storage::MemoryStorage;
+use hyper_client_cache_core::{CachedSession, ErrorKind};
 use hyper_client_cache_testkit::origin::{Answer, Gate, Origin, PatternChecker, Recorded};
+use hyper_client_cache_testkit::{ManualClock, Op};
 use tokio::task::JoinHandle;
 
 use super::{builder, eventually, faulty, get, outcome, pattern_len, session, settled, text, with_settings};
@@ -256,21 +259,125 @@ async fn who_falls_behind_goes_on_from_the_store() {
     assert_eq!(origin.count(), 1);
 }
 
-/// Case 197: where the body is not stored, who falls behind by more than the window gets an error, never wrong bytes.
+/// Two who read `url` together, the first `had` bytes of it both; the one of them that is `slow`, when the other has read
+/// all.
+async fn left_behind(session: &CachedSession, url: &str, slow: usize, had: u64) -> (Response, PatternChecker) {
+    let mut first = session.get(url).send().await.unwrap();
+    let mut second = session.get(url).send().await.unwrap();
+    assert_eq!([&first, &second].map(outcome), [Outcome::Miss, Outcome::Coalesced]);
+    let mut seen = [PatternChecker::new(), PatternChecker::new()];
+    for (response, seen) in [&mut first, &mut second].into_iter().zip(&mut seen) {
+        while seen.len() < had {
+            assert!(seen.update(&response.chunk().await.unwrap().unwrap()));
+        }
+    }
+    let [mut of_first, mut of_second] = seen;
+    let (laggard, mut other, seen, of_other) = match slow {
+        0 => (first, second, of_first, &mut of_second),
+        _ => (second, first, of_second, &mut of_first),
+    };
+    while let Some(bytes) = other.chunk().await.unwrap() {
+        assert!(of_other.update(&bytes));
+    }
+    (laggard, seen)
+}
+
+async fn rest(mut response: Response, mut seen: PatternChecker) -> Result<u64, ErrorKind> {
+    while let Some(bytes) = response.chunk().await.map_err(|error| error.kind())? {
+        assert!(seen.update(&bytes), "a mix");
+    }
+    Ok(seen.len())
+}
+
+/// Case 197: where the body is not stored, who falls behind by more than the window goes on by a request of its own,
+/// whoever of them that is and however much it has had.
 #[tokio::test]
-async fn who_falls_behind_on_a_body_that_is_not_stored_gets_an_error() {
+async fn who_falls_behind_on_a_body_that_is_not_stored_goes_on_by_a_request_of_its_own() {
     let origin = Origin::scripted().await;
+    for (chunked, slow, had) in [(false, 0, 0), (false, 1, 0), (true, 0, 1), (true, 1, 200_000), (false, 0, 700_000)] {
+        let clock = ManualClock::new();
+        let (cache, _, bodies) = faulty(&clock);
+        let session = builder(&clock).cache(cache).build().unwrap();
+        bodies.fail_all();
+        let path = format!("/{chunked}/{slow}/{had}");
+        let answer = fresh(Answer::pattern(5 * MIB)).etag("\"1\"");
+        origin.on(&path, if chunked { answer.chunked() } else { answer });
+        let (laggard, seen) = left_behind(&session, &origin.url(&path), slow, had).await;
+        assert_eq!(rest(laggard, seen).await, Ok(5 * MIB), "{path}");
+        assert_eq!(origin.count_of(&path), 2, "{path}");
+        bodies.heal();
+        settled(&session, 0, 0).await;
+    }
+}
+
+/// Case 197, whatever it is that keeps the body from being stored, or what was stored of it from being read.
+#[tokio::test]
+async fn no_reader_fails_only_because_the_cache_stops_storing() {
+    let origin = Origin::scripted().await;
+    origin.on("/a", fresh(Answer::pattern(3 * MIB)).chunked());
+    let url = origin.url("/a");
     let clock = ManualClock::new();
-    let (cache, _, bodies) = faulty(&clock);
-    let session = builder(&clock).cache(cache).build().unwrap();
-    bodies.fail_all();
-    origin.on("/a", fresh(Answer::pattern(5 * MIB)));
-    let slow = session.get(origin.url("/a")).send().await.unwrap();
-    let fast = session.get(origin.url("/a")).send().await.unwrap();
-    assert_eq!(pattern_len(fast).await, Some(5 * MIB));
-    assert_eq!(pattern_len(slow).await, None);
-    bodies.heal();
-    settled(&session, 0, 0).await;
+    let storage = || MemoryStorage::default();
+    let without_parts = builder(&clock).cache(StorageCache::new(storage(), storage())).build().unwrap();
+    let limited = builder(&clock).settings(Settings::default().max_body_len(MIB)).build().unwrap();
+    let (cache, _, slow_bodies) = faulty(&clock);
+    let slow = builder(&clock).cache(cache).build().unwrap();
+    slow_bodies.hang_on(Op::Write);
+    for (case, session) in [without_parts, limited, slow].into_iter().enumerate() {
+        let before = origin.count();
+        let (laggard, seen) = left_behind(&session, &url, 0, 100_000).await;
+        assert_eq!(rest(laggard, seen).await, Ok(3 * MIB), "{case}");
+        assert_eq!(origin.count() - before, 2, "{case}");
+    }
+    slow_bodies.heal();
+    // Stored as a whole, and gone before the laggard comes to it.
+    let (session, _) = session();
+    let before = origin.count();
+    let (laggard, seen) = left_behind(&session, &url, 0, 100_000).await;
+    settled(&session, 1, 12).await;
+    session.cache().clear().await.unwrap();
+    assert_eq!((rest(laggard, seen).await, origin.count() - before), (Ok(3 * MIB), 2));
+}
+
+/// Case 197: what the origin has is another by now. Never a mix, and never another body under the headers that the caller
+/// has.
+#[tokio::test]
+async fn who_falls_behind_does_not_go_on_with_another_body() {
+    let origin = Origin::scripted().await;
+    let mut other = tail(0, 3 * MIB);
+    *other.last_mut().unwrap() ^= 1;
+    let answer = || fresh(Answer::pattern(3 * MIB)).etag("\"1\"");
+    let tagged = |answer: Answer| answer.etag("\"1\"").chunked();
+    for (case, had, then) in [
+        ("other bytes", 100_000, tagged(Answer::ok(vec![b'x'; other.len()]))),
+        ("another last byte", 100_000, tagged(Answer::ok(other.clone()))),
+        ("another last byte, nothing had", 0, tagged(Answer::ok(other))),
+        ("shorter", 0, tagged(Answer::pattern(3 * MIB - 1))),
+        ("longer", 100_000, tagged(Answer::pattern(3 * MIB + 1))),
+        ("another status", 0, tagged(Answer::status(404).body(tail(0, 3 * MIB)))),
+        ("another tag", 0, Answer::pattern(3 * MIB).etag("\"2\"")),
+        ("another encoding", 0, tagged(Answer::pattern(3 * MIB)).header("content-encoding", "x")),
+    ] {
+        for chunked in [false, true] {
+            let path = format!("/{case}/{chunked}").replace([' ', ','], "-");
+            let first = if chunked { answer().chunked() } else { answer() };
+            origin.on(&path, [first, then.clone()]);
+            let clock = ManualClock::new();
+            let (cache, _, bodies) = faulty(&clock);
+            let session = builder(&clock).cache(cache).build().unwrap();
+            bodies.fail_all();
+            let (mut laggard, seen) = left_behind(&session, &origin.url(&path), 0, had).await;
+            let mut len = seen.len();
+            let end = loop {
+                match laggard.chunk().await {
+                    Ok(Some(bytes)) => len += bytes.len() as u64,
+                    end => break end.map(drop).map_err(|error| error.kind()),
+                }
+            };
+            assert_eq!((end, origin.count_of(&path)), (Err(ErrorKind::Body), 2), "{case}");
+            assert!(len < 3 * MIB, "{case}: {len}");
+        }
+    }
 }
 
 /// Case 177: eviction of the key while a reader holds a body that it does not read.
