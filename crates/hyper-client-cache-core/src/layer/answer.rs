@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, Method, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use http_body::Body;
 
 use super::Engine;
@@ -210,8 +210,10 @@ impl Engine {
             .with_storing(Storing::No(reason));
         let names = policy::vary::vary_names(&head.headers);
         let announced = announced(&parts.method, head.status, &head.headers);
-        // An overloaded origin is not asked again by everyone who waits (case 192), where nothing forbids sharing.
-        let body = match (head.status.is_server_error(), reason, names) {
+        // An overloaded origin is not asked again by everyone who waits (case 192), where nothing forbids sharing. Where
+        // nobody waits the body is left as it is.
+        let is_awaited = leader.as_ref().is_some_and(Leader::has_waiters);
+        let body = match (head.status.is_server_error() && is_awaited, reason, names) {
             (true, Reason::Status(_) | Reason::NoFreshness, Ok(names))
                 if announced.is_none_or(|len| len <= self.inline_limit)
                     && !head.headers.contains_key(header::SET_COOKIE) =>
@@ -281,6 +283,10 @@ impl Engine {
             Some(record) => info.with_key(record.key).with_freshness(record, self.clock.now()),
             None => info,
         };
+        // As with what is served from the store; where there is no record, the header line is still the origin's.
+        if let Some(age) = info.age {
+            response.headers_mut().insert(header::AGE, HeaderValue::from(age.as_secs()));
+        }
         self.explain(info, &mut response);
         response
     }

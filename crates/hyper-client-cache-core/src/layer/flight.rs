@@ -196,6 +196,11 @@ impl Leader {
         flight.changed.notify_waiters();
     }
 
+    /// Whether anybody waits by now for what becomes of it.
+    pub(super) fn has_waiters(&self) -> bool {
+        self.landing.as_ref().is_some_and(|landing| landing.flight.lock().waiters > 0)
+    }
+
     /// Ends the flight with `verdict`.
     pub(super) fn land(mut self, verdict: Verdict) {
         if let Some(landing) = self.landing.take() {

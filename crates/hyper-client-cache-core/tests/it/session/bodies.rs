@@ -210,6 +210,20 @@ async fn trailers_are_neither_stored_nor_merged_into_the_headers() {
     }
 }
 
+/// What is not stored is handed on untouched: so is an error for which nobody waits.
+#[tokio::test]
+async fn an_error_that_is_not_stored_keeps_its_trailers() {
+    let origin = Origin::scripted().await;
+    let (session, _) = session();
+    origin.on("/a", Answer::status(503).chunk("no").trailer("x-late", "1"));
+    let response = session.get(origin.url("/a")).header("te", "trailers").send().await.unwrap();
+    assert_eq!((response.status().as_u16(), outcome(&response)), (503, Outcome::Miss));
+    let read = http_body_util::BodyExt::collect(response.into_http().into_body()).await.unwrap();
+    assert_eq!(read.trailers().map(|trailers| trailers["x-late"].as_bytes()), Some(&b"1"[..]));
+    assert_eq!(read.to_bytes(), "no");
+    settled(&session, 0, 0).await;
+}
+
 /// Cases 179 and 180.
 #[tokio::test]
 async fn a_body_over_the_limit_reaches_the_caller_and_is_not_stored() {

@@ -380,6 +380,21 @@ async fn who_falls_behind_does_not_go_on_with_another_body() {
     }
 }
 
+/// RFC 9111 section 5.1: what was not fetched for a request says how old it is, also where another is reading it still.
+#[tokio::test]
+async fn a_shared_answer_says_how_old_it_is() {
+    let origin = Origin::scripted().await;
+    let (session, clock) = session();
+    let gate = Gate::new();
+    origin.on("/a", Answer::ok("answer").header("cache-control", "max-age=600").header("age", "100").gate(&gate));
+    let leader = session.get(origin.url("/a")).send().await.unwrap();
+    clock.advance(Duration::from_secs(20));
+    let waiter = session.get(origin.url("/a")).send().await.unwrap();
+    assert_eq!((outcome(&waiter), &waiter.headers()["age"]), (Outcome::Coalesced, &"120".parse().unwrap()));
+    assert_eq!((outcome(&leader), &leader.headers()["age"]), (Outcome::Miss, &"100".parse().unwrap()));
+    gate.open();
+}
+
 /// Case 177: eviction of the key while a reader holds a body that it does not read.
 #[tokio::test]
 async fn an_unread_body_is_no_obstacle_to_clearing_and_storing_again() {
