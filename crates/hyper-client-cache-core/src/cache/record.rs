@@ -297,8 +297,16 @@ impl Variants {
         Self { key, url: url.into(), variants: Vec::new() }
     }
 
-    /// Adds the variants of an older index that this one does not have.
+    /// Adds the variants of an older index that this one does not have. Of one that both have, the later deadline counts:
+    /// this one may have been made from what was known before the other was changed.
     pub(crate) fn add_older(&mut self, older: &Self) {
+        for variant in &mut self.variants {
+            if let Some(old) = older.variants.iter().find(|old| old.key == variant.key)
+                && variant.ends_before(old.retain_until)
+            {
+                variant.retain_until = old.retain_until;
+            }
+        }
         let others = older.variants.iter().filter(|old| self.variants.iter().all(|new| new.key != old.key));
         let others: Vec<_> = others.cloned().collect();
         self.variants.splice(0..0, others);
@@ -322,6 +330,11 @@ impl Variant {
     #[must_use]
     pub fn new(key: CacheKey, selecting: Vec<Selecting>) -> Self {
         Self { key, selecting, retain_until: None }
+    }
+
+    /// Whether its deadline is before this one (`None`: never).
+    pub(crate) fn ends_before(&self, deadline: Option<SystemTime>) -> bool {
+        self.retain_until.is_some_and(|own| deadline.is_none_or(|deadline| own < deadline))
     }
 }
 

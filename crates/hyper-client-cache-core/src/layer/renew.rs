@@ -8,7 +8,7 @@ use http::Uri;
 use super::Engine;
 use super::lookup::{Asked, Found};
 use crate::cache::ledger::{Generation, Replaced};
-use crate::cache::{CachedResponse, Record, Stored};
+use crate::cache::{CachedResponse, Record, Stored, Variant};
 use crate::error::Result;
 use crate::key;
 use crate::policy::{self, ExpireAfter, Lookup, Settings};
@@ -37,10 +37,10 @@ impl Engine {
         if !self.ledger.refresh(key, fresh, found.selected_changes, generation) {
             return;
         }
-        // An index that did not last as long would take the variant with it.
-        let (Some(index), Some(at_primary)) = (found.variants(), &found.at_primary) else { return };
-        let outlives = at_primary.retain_until.is_some_and(|end| retain_until.is_none_or(|until| until > end));
-        if outlives {
+        // The next index would leave out a variant whose deadline it believes to be over.
+        let Some(index) = found.variants() else { return };
+        let is_outlived = |variant: &Variant| variant.key == key && variant.ends_before(retain_until);
+        if index.variants.iter().any(is_outlived) {
             let mut index = index.clone();
             index
                 .variants
@@ -89,18 +89,18 @@ impl Engine {
         Ok(done)
     }
 
-    /// Lets each index last as long as its variants.
+    /// Lets each index, and what it says of each variant, last as long as the variants.
     async fn extend_indexes(&self, settings: &Settings) -> Result<()> {
         let mut records = self.ledger.cache().records();
         while let Some((key, stored)) = records.try_next().await? {
-            let (Record::Variants(index), Some(end)) = (&*stored.record, stored.retain_until) else { continue };
+            let Record::Variants(index) = &*stored.record else { continue };
             let Ok(uri) = index.url.parse::<Uri>() else { continue };
             let generation = self.ledger.generation(&key::group(&uri));
             let (mut index, mut outlived) = (index.clone(), false);
             for variant in &mut index.variants {
                 if let Some(stored) = self.ledger.lookup(&variant.key).await? {
+                    outlived |= variant.ends_before(stored.retain_until);
                     variant.retain_until = stored.retain_until;
-                    outlived |= stored.retain_until.is_none_or(|until| until > end);
                 }
             }
             if outlived {

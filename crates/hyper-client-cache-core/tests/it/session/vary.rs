@@ -1,11 +1,15 @@
 //! Several variants of one URL (RFC 9111 section 4.1).
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use hyper_client_cache_core::CachedSession;
+use hyper_client_cache_core::cache::{Cache, Filter, MemoryCache};
 use hyper_client_cache_core::policy::{Outcome, Reason, Settings, Storing};
-use hyper_client_cache_testkit::origin::{Answer, Origin, Recorded};
+use hyper_client_cache_testkit::ManualClock;
+use hyper_client_cache_testkit::origin::{Answer, Gate, Origin, Recorded};
 
-use super::{entries, eventually, get, is_stored, see, session, with_settings};
+use super::{builder, entries, eventually, get, is_stored, see, session, with_settings};
 
 /// An origin that varies on these fields and says in the body what it saw of them.
 async fn varying(vary: &'static str) -> Origin {
@@ -245,4 +249,121 @@ async fn a_credential_selects_by_its_hash() {
             }
         }
     }
+}
+
+/// An origin with a variant for each language: `en` is good for a year, the others for a minute, and can be revalidated.
+async fn by_language(gate: Option<&Gate>) -> Origin {
+    let gate = gate.cloned();
+    Origin::start(move |request: &Recorded| {
+        let language = request.header("accept-language").unwrap_or_default().to_owned();
+        let max_age = if language == "en" { "max-age=31536000" } else { "max-age=60" };
+        let answer = Answer::ok(language.clone()).header("cache-control", max_age).header("vary", "accept-language");
+        match &gate {
+            Some(gate) if request.header("if-none-match").is_some() => {
+                answer.etag(&format!("\"{language}\"")).after(gate)
+            }
+            _ => answer.etag(&format!("\"{language}\"")),
+        }
+    })
+    .await
+}
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+async fn speaking(session: &CachedSession, url: &str, language: &str) -> Outcome {
+    get(session, url, &[("accept-language", language)]).await.outcome()
+}
+
+/// Case 46, RFC 9111 section 4.3.4: a variant lives as long as its last 304 says, in the index too, where another one
+/// lives longer and the index itself is kept for the sake of that.
+#[tokio::test]
+async fn a_variant_that_is_revalidated_stays_in_the_index() {
+    let origin = by_language(None).await;
+    let (session, clock) = session();
+    let url = origin.url("/");
+    for language in ["en", "de"] {
+        assert_eq!(speaking(&session, &url, language).await, Outcome::Miss);
+    }
+    for _ in 0..10 {
+        clock.advance(DAY);
+        assert_eq!(speaking(&session, &url, "de").await, Outcome::Revalidated);
+    }
+    // Makes the index anew.
+    assert_eq!(speaking(&session, &url, "fr").await, Outcome::Miss);
+    clock.advance(DAY);
+    assert_eq!(speaking(&session, &url, "de").await, Outcome::Revalidated);
+    assert_eq!(speaking(&session, &url, "en").await, Outcome::Hit);
+}
+
+/// The same for variants that are revalidated at once, by sessions on one cache: neither takes the other's new deadline
+/// back.
+#[tokio::test]
+async fn variants_that_are_revalidated_at_once_stay_in_the_index() {
+    let gate = Gate::new();
+    let origin = by_language(Some(&gate)).await;
+    let clock = ManualClock::new();
+    let cache: Arc<dyn Cache> = Arc::new(MemoryCache::builder().clock(Arc::new(clock.clone())).build().unwrap());
+    let on_cache = || builder(&clock).shared_cache(cache.clone()).build().unwrap();
+    let session = on_cache();
+    let url = origin.url("/");
+    for language in ["en", "de", "fr"] {
+        speaking(&session, &url, language).await;
+    }
+    clock.advance(6 * DAY);
+    let asked = ["de", "fr"].map(|language| {
+        let (session, url) = (on_cache(), url.clone());
+        tokio::spawn(async move { speaking(&session, &url, language).await })
+    });
+    gate.arrived(2).await;
+    gate.open();
+    for asked in asked {
+        assert_eq!(asked.await.unwrap(), Outcome::Revalidated);
+    }
+    clock.advance(2 * DAY);
+    speaking(&session, &url, "it").await;
+    for language in ["de", "fr"] {
+        assert_eq!(speaking(&session, &url, language).await, Outcome::Revalidated, "{language}");
+    }
+}
+
+/// The same for a lifetime that use renews.
+#[tokio::test]
+async fn a_variant_that_is_used_stays_in_the_index() {
+    let origin = Origin::start(|request: &Recorded| {
+        let answer = Answer::ok("body").header("vary", "accept-language");
+        if request.header("accept-language") == Some("en") {
+            answer.header("cache-control", "max-age=31536000")
+        } else {
+            answer
+        }
+    })
+    .await;
+    let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+    let (session, clock) = with_settings(Settings::default().expire_after(minutes(60)).sliding(minutes(1)));
+    let url = origin.url("/");
+    for language in ["en", "de"] {
+        assert_eq!(speaking(&session, &url, language).await, Outcome::Miss);
+    }
+    for _ in 0..5 {
+        clock.advance(minutes(40));
+        assert_eq!(speaking(&session, &url, "de").await, Outcome::Hit);
+    }
+    assert_eq!(speaking(&session, &url, "fr").await, Outcome::Miss);
+    assert_eq!(speaking(&session, &url, "de").await, Outcome::Hit);
+}
+
+/// The same for a lifetime that is set anew, beside a variant that stays for ever.
+#[tokio::test]
+async fn a_variant_whose_lifetime_is_set_anew_stays_in_the_index() {
+    let origin = by_language(None).await;
+    let (session, clock) = session();
+    let url = origin.url("/");
+    for language in ["en", "de"] {
+        speaking(&session, &url, language).await;
+    }
+    let all = Filter::new();
+    assert_eq!(session.cache().reset_expiration(all, 30 * DAY).await.unwrap(), 2);
+    clock.advance(20 * DAY);
+    speaking(&session, &url, "fr").await;
+    assert_eq!(speaking(&session, &url, "de").await, Outcome::Hit);
 }
