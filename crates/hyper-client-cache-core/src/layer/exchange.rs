@@ -4,13 +4,13 @@
 use std::pin::pin;
 use std::sync::Arc;
 
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header};
+use http::{Method, Request, Response, StatusCode, Uri, header};
 use http_body::Body;
 use tokio::time::{Instant, timeout_at};
 
 use super::answer::Admitted;
 use super::body::CacheBody;
-use super::flight::{Leader, Role, Verdict};
+use super::flight::{self, Leader, Role, Verdict};
 use super::invalidate::Removed;
 use super::lookup::{Asked, Found, selects};
 use super::replay::ReplayBody;
@@ -21,7 +21,6 @@ use crate::cache::{Record, Stored};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{self, Identity, KeyRequest, Keyer, Matching};
 use crate::policy::{self, Admission, Admit, Judgement, Lookup, Merge, Outcome, Reason, Settings, Terms};
-use crate::storage::CacheKey;
 
 /// How often a request looks at what others are doing before it asks the origin itself.
 const MAX_JOINS: usize = 4;
@@ -72,7 +71,7 @@ where
         let (settings, matching, primary) = (ticket.settings.clone(), ticket.matching.clone(), ticket.identity.primary);
         let keyer = settings.keyer(&matching);
         let group = keyer.group(request.uri());
-        let mut flight_key = flight_key(&primary, request.headers(), &settings, &keyer);
+        let mut flight_key = flight::key_of(&primary, request.headers(), &settings, &keyer, &ticket.found);
         let method = key::effective_method(request.method(), request.headers(), &matching);
         let joins = if ticket.lookup.may_join(&method) { MAX_JOINS } else { 0 };
         for _ in 0..joins {
@@ -124,11 +123,7 @@ where
                         continue;
                     }
                     // Another variant. Now that the fields are known, those who want the same one can share (case 193).
-                    let names: Vec<_> = answer
-                        .selecting
-                        .iter()
-                        .filter_map(|field| field.name.parse::<http::HeaderName>().ok())
-                        .collect();
+                    let names = flight::names_of(&answer.selecting);
                     let variant =
                         key::variant(&flight_key, &policy::vary::selecting(&names, request.headers(), &keyer));
                     flight_key = variant;
@@ -317,18 +312,6 @@ pub(super) fn land(leader: Option<Leader>, verdict: Verdict) {
     if let Some(leader) = leader {
         leader.land(verdict);
     }
-}
-
-/// The key of the flight that a request joins first: its primary key, and its credentials.
-///
-/// In a private cache the primary key has them already; in a shared one it has not, because what may be stored is the
-/// response's decision, but while that is not known nobody waits for an answer to another's credentials (case 194).
-pub(super) fn flight_key(primary: &CacheKey, headers: &HeaderMap, settings: &Settings, keyer: &Keyer<'_>) -> CacheKey {
-    let has = |name| headers.contains_key(name);
-    if !settings.shared || !(has(header::AUTHORIZATION) || has(header::COOKIE)) {
-        return *primary;
-    }
-    key::variant(primary, &policy::vary::selecting(&[header::AUTHORIZATION, header::COOKIE], headers, keyer))
 }
 
 /// Whether a response points to a URL that must not be stored as it is.

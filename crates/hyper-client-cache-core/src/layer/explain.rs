@@ -10,8 +10,8 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderMap, Request};
 use http_body::Body;
 
-use super::exchange::flight_key;
-use super::lookup::Asked;
+use super::flight;
+use super::lookup::{Asked, Found};
 use super::route::{Past, Route, Step};
 use super::{Engine, replay};
 use crate::cache::{CachedResponse, Stored};
@@ -193,7 +193,7 @@ impl Engine {
                 let conditional = record.is_some_and(|record| policy::add_validators(record, &mut HeaderMap::new()));
                 let falls_back = record.is_some_and(|record| policy::serve_on_error(lookup, record, now));
                 let method = crate::key::effective_method(asked.method, asked.headers, asked.matching);
-                let outcome = if lookup.may_join(&method) && self.is_asked_for(asked, &identity.primary) {
+                let outcome = if lookup.may_join(&method) && self.is_asked_for(asked, &identity.primary, &found) {
                     Outcome::Coalesced
                 } else if conditional {
                     Outcome::Revalidated
@@ -207,9 +207,9 @@ impl Engine {
     }
 
     /// Whether an exchange is under way that the request would join.
-    fn is_asked_for(&self, asked: Asked<'_>, primary: &CacheKey) -> bool {
+    fn is_asked_for(&self, asked: Asked<'_>, primary: &CacheKey, found: &Found) -> bool {
         let keyer = asked.settings.keyer(asked.matching);
         let generation = self.ledger.generation(&keyer.group(asked.uri));
-        self.flights.has(&flight_key(primary, asked.headers, asked.settings, &keyer), generation)
+        self.flights.has(&flight::key_of(primary, asked.headers, asked.settings, &keyer, found), generation)
     }
 }

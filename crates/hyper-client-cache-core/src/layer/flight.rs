@@ -14,13 +14,16 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use http::{HeaderMap, StatusCode, Version};
+use http::{HeaderMap, HeaderName, StatusCode, Version, header};
 use tokio::sync::Notify;
 
+use super::lookup::Found;
 use super::stream::{Reader, Shared};
 use crate::cache::ledger::Generation;
 use crate::cache::{ResponseRecord, Selecting, Stored};
 use crate::error::Error;
+use crate::key::{self, Keyer};
+use crate::policy::{Settings, vary};
 use crate::storage::CacheKey;
 
 /// The flights of one layer.
@@ -92,6 +95,40 @@ impl Flights {
     fn lock(&self) -> MutexGuard<'_, HashMap<CacheKey, Arc<Flight>>> {
         self.map.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The key of the flight that a request joins first: its primary key, its credentials, and where it is known which
+/// fields select, what it has of these.
+///
+/// In a private cache the primary key has the credentials already; in a shared one it has not, because what may be stored
+/// is the response's decision, but while that is not known nobody waits for an answer to another's credentials (case 194).
+/// So it is with the fields: nobody waits for a variant of which it can be seen that it is another's (case 193).
+pub(super) fn key_of(
+    primary: &CacheKey,
+    headers: &HeaderMap,
+    settings: &Settings,
+    keyer: &Keyer<'_>,
+    found: &Found,
+) -> CacheKey {
+    let has = |name| headers.contains_key(name);
+    let selected = |key: &CacheKey, names: &[HeaderName]| key::variant(key, &vary::selecting(names, headers, keyer));
+    let key = match settings.shared && (has(header::AUTHORIZATION) || has(header::COOKIE)) {
+        true => selected(primary, &[header::AUTHORIZATION, header::COOKIE]),
+        false => *primary,
+    };
+    match found.variants().filter(|_| found.elsewhere().is_none()) {
+        Some(index) => selected(&key, &names_of(index.variants.iter().flat_map(|variant| &variant.selecting))),
+        None => key,
+    }
+}
+
+/// The names of fields that select, as the header `Vary` would name them.
+pub(super) fn names_of<'a>(selecting: impl IntoIterator<Item = &'a Selecting>) -> Vec<HeaderName> {
+    let names = selecting.into_iter().filter_map(|field| field.name.parse::<HeaderName>().ok());
+    let mut names: Vec<_> = names.collect();
+    names.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
+    names.dedup();
+    names
 }
 
 #[derive(Debug)]

@@ -13,8 +13,8 @@ use tokio::task::JoinSet;
 
 use super::backoff::Place;
 use super::body::CacheBody;
-use super::exchange::{self, Ticket, flight_key};
-use super::flight::Role;
+use super::exchange::{self, Ticket};
+use super::flight::{self, Role};
 use super::service::{Origin, once_more};
 use super::{Engine, Handle, hosts};
 use crate::error::Error;
@@ -71,7 +71,7 @@ impl Handle {
             Some(elsewhere) => (*elsewhere, self.engine.ledger.generation(&keyer.search_rule(request.uri()))),
             None => (primary, generation),
         };
-        let flight = flight_key(&refreshed, request.headers(), &ticket.settings, &keyer);
+        let flight = flight::key_of(&refreshed, request.headers(), &ticket.settings, &keyer, &ticket.found);
         let Role::Lead(leader) = self.engine.flights.join(flight, primary, watched) else { return };
         let again = once_more(request);
         let engine = Arc::clone(&self.engine);

@@ -143,6 +143,26 @@ async fn variants_that_are_learned_late_cost_one_request_each() {
     }
 }
 
+/// Case 193: once it is known which fields select, nobody waits for another variant.
+#[tokio::test]
+async fn variants_that_are_known_do_not_wait_for_each_other() {
+    let (origin, gate) = (Origin::scripted().await, Gate::new());
+    let vary = |answer: Answer| fresh(answer).header("vary", "accept-language");
+    origin.on("/a", [vary(Answer::ok("any")), vary(Answer::ok("any").after(&gate))]);
+    let (session, _) = session();
+    let language = |name: &str| [("accept-language", name.to_owned())];
+    answers(begin(&session, &origin.url("/a"), &language("en"), 1).await).await;
+    settled(&session, 2, 0).await;
+    let mut asked = begin(&session, &origin.url("/a"), &language("de"), 3).await;
+    asked.extend(begin(&session, &origin.url("/a"), &language("fr"), 3).await);
+    eventually("each variant is asked for", || gate.arrivals() == 2).await;
+    gate.open();
+    let outcomes: Vec<_> = answers(asked).await.into_iter().map(|(outcome, _)| outcome).collect();
+    assert_eq!(outcomes.iter().filter(|outcome| **outcome == Outcome::Miss).count(), 2, "{outcomes:?}");
+    assert_eq!(origin.count(), 3);
+    settled(&session, 4, 0).await;
+}
+
 /// Case 194.
 #[tokio::test]
 async fn requests_with_different_credentials_never_share_an_exchange() {
