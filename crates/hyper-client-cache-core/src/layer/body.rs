@@ -10,6 +10,7 @@ use futures_core::future::BoxFuture;
 use http::Response;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
+use tokio::time::Instant;
 use twox_hash::XxHash3_64;
 
 use super::mend::{Head, Mend, Refetch, Same};
@@ -92,6 +93,13 @@ impl CacheBody {
         }
     }
 
+    /// What others may read too is let go of at `deadline`, if nobody else reads it then.
+    pub(super) fn leave_at(&mut self, deadline: Option<Instant>) {
+        if let (Source::Shared(reader), Some(deadline)) = (&mut self.0, deadline) {
+            reader.leave_at(deadline);
+        }
+    }
+
     /// Whoever reads it only so that it is stored asks for nothing more.
     pub(super) fn never_detach(&mut self) {
         if let Source::Shared(reader) = &mut self.0 {
@@ -107,6 +115,12 @@ impl CacheBody {
     #[cfg(feature = "client")]
     pub(crate) const fn is_inline(&self) -> bool {
         matches!(self.0, Source::Inline(_))
+    }
+
+    /// Whether who waits for it now is woken at the request's deadline, without a timer of its own.
+    #[cfg(feature = "client")]
+    pub(crate) const fn wakes_in_time(&self) -> bool {
+        matches!(&self.0, Source::Shared(reader) if reader.wakes_in_time())
     }
 
     /// The whole body, if it is in memory already.

@@ -108,6 +108,7 @@ where
                         }
                         if let Some(reader) = answer.reader() {
                             let mut response = engine.coalesced(&answer, CacheBody::shared(reader));
+                            response.body_mut().leave_at(ticket.deadline);
                             if *request.method() != Method::HEAD {
                                 CacheBody::detach_with(&mut response, |head| refetch(engine, inner, request, head));
                             }
@@ -283,10 +284,12 @@ where
             // Who asks alone reads alone; so does whoever's request may not be sent twice.
             let method = key::effective_method(&parts.method, &parts.headers, &ticket.matching);
             let is_shared = leader.is_some() && method.is_safe() && parts.method != Method::HEAD;
+            let deadline = ticket.deadline;
             let mut response = match admitted {
                 Ok(admitted) => engine.store(&parts, response, ticket, admitted, leader, generation, received_at),
                 Err(reason) => engine.hand_on(&parts, response, ticket, reason, leader),
             };
+            response.body_mut().leave_at(deadline);
             if is_shared {
                 let again = || Request::from_parts(parts, again());
                 CacheBody::detach_with(&mut response, |head| refetch(engine, inner, again(), head));

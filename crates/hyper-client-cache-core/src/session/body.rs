@@ -17,7 +17,9 @@ use crate::layer::CacheBody;
 #[derive(Debug)]
 pub struct ResponseBody {
     source: Source,
-    deadline: Option<Pin<Box<Sleep>>>,
+    deadline: Option<Instant>,
+    // Set only where something is waited for.
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
 #[derive(Debug)]
@@ -36,15 +38,16 @@ impl ResponseBody {
             Decoded::Not(body) => Source::Cache(body),
             Decoded::Decoded(decoder) => Source::Decoded(decoder),
         };
-        Self { source, deadline: None }
+        Self { source, deadline: None, timer: None }
     }
 
     pub(super) fn kept(bytes: Bytes) -> Self {
-        Self { source: Source::Kept(Some(bytes).filter(|bytes| !bytes.is_empty())), deadline: None }
+        let source = Source::Kept(Some(bytes).filter(|bytes| !bytes.is_empty()));
+        Self { source, deadline: None, timer: None }
     }
 
     pub(super) const fn lost() -> Self {
-        Self { source: Source::Lost, deadline: None }
+        Self { source: Source::Lost, deadline: None, timer: None }
     }
 
     /// Fails reads after `deadline`. A body that is in memory already is read at once and needs none.
@@ -55,8 +58,14 @@ impl ResponseBody {
             Source::Kept(_) | Source::Lost => true,
         };
         if !is_there {
-            self.deadline = Some(Box::pin(tokio::time::sleep_until(deadline)));
+            self.deadline = Some(deadline);
         }
+    }
+
+    /// Lets go of what its time is over for.
+    fn end(&mut self) -> Error {
+        *self = Self::lost();
+        Error::new(ErrorKind::Timeout, "the request as a whole")
     }
 
     pub(super) fn take_inline(&mut self) -> Option<Bytes> {
@@ -73,6 +82,10 @@ impl Body for ResponseBody {
     type Error = Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        // Before anything is read: who reads slowly may find something at any time.
+        if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) && !self.is_end_stream() {
+            return Poll::Ready(Some(Err(self.end())));
+        }
         let frame = match &mut self.source {
             Source::Cache(body) => Pin::new(body).poll_frame(cx),
             Source::Decoded(decoder) => decoder.poll_data(cx).map(|data| data.map(|data| data.map(Frame::data))),
@@ -80,10 +93,13 @@ impl Body for ResponseBody {
             Source::Lost => return Poll::Ready(Some(Err(lost()))),
         };
         if frame.is_pending()
-            && let Some(deadline) = &mut self.deadline
-            && deadline.as_mut().poll(cx).is_ready()
+            && let Some(deadline) = self.deadline
+            && !matches!(&self.source, Source::Cache(body) if body.wakes_in_time())
         {
-            return Poll::Ready(Some(Err(Error::new(ErrorKind::Timeout, "the request as a whole"))));
+            let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+            if timer.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Some(Err(self.end())));
+            }
         }
         frame
     }

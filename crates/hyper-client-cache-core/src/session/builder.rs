@@ -130,7 +130,8 @@ impl SessionBuilder {
     }
 
     /// Sets how long a request may take from its beginning to the end of its body. Default: 5 minutes; `None`: for
-    /// ever.
+    /// ever. A body that is being stored is let go of then, also where nobody polls or drops it, unless another request
+    /// reads it too.
     pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.timeout = timeout.into();
         self

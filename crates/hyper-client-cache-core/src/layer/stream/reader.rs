@@ -6,7 +6,9 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use tokio::time::Instant;
 
+use super::leaves::Leaves;
 use super::{After, Core, Keep, Shared};
 use crate::error::{Error, ErrorKind};
 use crate::layer::finish::Finish;
@@ -24,6 +26,8 @@ pub(in crate::layer) struct Reader {
     pub(super) is_last: bool,
     /// How it goes on by a request of its own, where it may.
     pub(super) again: Option<Refetch>,
+    // Its time, if that is limited.
+    pub(super) leaves: Option<Leaves>,
 }
 
 /// Why a reader goes no further.
@@ -42,6 +46,18 @@ impl Reader {
     /// Says how it goes on without the others.
     pub(in crate::layer) fn detach_with(&mut self, again: Option<Refetch>) {
         self.again = again;
+    }
+
+    /// Counts it as gone from `deadline` on, whether or not it is polled or dropped by then: what nobody else reads is
+    /// let go of. Whoever polls it later must know that its time is over.
+    pub(in crate::layer) fn leave_at(&mut self, deadline: Instant) {
+        self.leaves = Leaves::at(deadline, &self.shared, self.id);
+    }
+
+    /// Whether who waits for it now is woken when its time is over.
+    #[cfg(feature = "client")]
+    pub(in crate::layer) const fn wakes_in_time(&self) -> bool {
+        self.leaves.is_some() && self.part.is_none()
     }
 
     pub(in crate::layer) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Stop>>> {
@@ -166,26 +182,19 @@ impl std::fmt::Debug for Reader {
     }
 }
 
-impl Reader {
-    /// Somebody who reads in the place of the last reader, where so little is missing that this is wanted.
-    fn successor(&self, core: &mut Core) -> Option<(Arc<Finish>, Self)> {
-        let finish = self.shared.finish.as_ref().filter(|_| !self.is_last)?.upgrade()?;
-        let is_wanted = core.readers.is_empty() && core.missing().is_some_and(|missing| finish.wants(missing));
-        is_wanted.then(|| {
-            let offset = core.window.end();
-            let id = core.add_reader(offset);
-            (finish, Self { shared: Arc::clone(&self.shared), id, offset, part: None, is_last: true, again: None })
-        })
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.shared.leave(self.id, self.is_last);
     }
 }
 
-impl Drop for Reader {
-    fn drop(&mut self) {
+impl Shared {
+    /// Goes on without a reader; where there is none left, lets go of the body.
+    pub(super) fn leave(self: &Arc<Self>, id: u64, is_last: bool) {
         let (given_up, successor) = {
-            let mut core = self.shared.lock();
-            let id = self.id;
+            let mut core = self.lock();
             core.remove_reader(id);
-            let successor = self.successor(&mut core);
+            let successor = self.successor(&mut core, is_last);
             let given_up = if core.readers.is_empty() && core.outcome.is_none() {
                 core.outcome = Some(Err(Error::new(ErrorKind::Body, "nobody reads it any more")));
                 core.window.clear();
@@ -201,12 +210,24 @@ impl Drop for Reader {
         } else {
             drop(given_up);
         }
-        self.shared.wakers.forget(self.id);
+        self.wakers.forget(id);
         if let Some((finish, rest)) = successor {
             finish.read(rest);
         }
         // Whoever is left may have to poll the origin now.
-        self.shared.wakers.wake_all();
+        self.wakers.wake_all();
+    }
+
+    /// Somebody who reads in the place of the last reader, where so little is missing that this is wanted.
+    fn successor(self: &Arc<Self>, core: &mut Core, is_last: bool) -> Option<(Arc<Finish>, Reader)> {
+        let finish = self.finish.as_ref().filter(|_| !is_last)?.upgrade()?;
+        let is_wanted = core.readers.is_empty() && core.missing().is_some_and(|missing| finish.wants(missing));
+        is_wanted.then(|| {
+            let offset = core.window.end();
+            let id = core.add_reader(offset);
+            let shared = Arc::clone(self);
+            (finish, Reader { shared, id, offset, part: None, is_last: true, again: None, leaves: None })
+        })
     }
 }
 

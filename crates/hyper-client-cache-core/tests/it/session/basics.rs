@@ -8,8 +8,10 @@ use hyper_client_cache_core::{CachedSession, ErrorKind};
 use hyper_client_cache_testkit::origin::{Answer, Gate, Origin};
 use serde_json::json;
 
-use super::{builder, outcome, session, text};
+use super::{builder, outcome, pattern_len, session, settled, text};
 use crate::support::StillTime;
+
+const MIB: u64 = 1024 * 1024;
 
 #[tokio::test]
 async fn the_second_call_is_answered_from_the_cache() {
@@ -224,6 +226,86 @@ async fn a_request_that_takes_too_long_is_an_error() {
     time.pass(2 * limit).await;
     assert_eq!(body.await.unwrap().unwrap_err().kind(), ErrorKind::Timeout);
     gate.open();
+}
+
+/// Whoever reads so slowly that the next bytes are always there has no more time than others.
+#[tokio::test]
+async fn a_body_that_is_read_too_slowly_is_an_error() {
+    let origin = Origin::scripted().await;
+    origin.on("/a", Answer::pattern(MIB).header("cache-control", "max-age=60"));
+    let (session, _) = session();
+    let url = origin.url("/a");
+    assert_eq!(pattern_len(session.get(&url).send().await.unwrap()).await, Some(MIB));
+    settled(&session, 1, 4).await;
+    let limit = Duration::from_secs(5);
+    for (mode, expected) in [(Mode::Default, Outcome::Hit), (Mode::NoStore, Outcome::Bypass)] {
+        let time = StillTime::begin();
+        let mut response = session.get(&url).mode(mode).timeout(limit).send().await.unwrap();
+        assert_eq!(outcome(&response), expected);
+        assert!(response.chunk().await.unwrap().is_some());
+        time.pass(2 * limit).await;
+        assert_eq!(response.chunk().await.unwrap_err().kind(), ErrorKind::Timeout, "{expected:?}");
+    }
+}
+
+/// Case 177: the end of a request's time frees what it holds, though nobody polls or drops its response.
+#[tokio::test]
+async fn what_nobody_reads_is_let_go_of_when_its_time_is_over() {
+    let (origin, gate) = (Origin::scripted().await, Gate::new());
+    let (session, _) = session();
+    let limit = Duration::from_secs(5);
+    for (nth, (path, len)) in [("/small", 1), ("/large", MIB)].into_iter().enumerate() {
+        origin.on(path, Answer::pattern(len).gate(&gate).chunk("x").header("cache-control", "max-age=60"));
+        let time = StillTime::begin();
+        let mut response = session.get(origin.url(path)).timeout(limit).send().await.unwrap();
+        let mut read = 0;
+        while read < len {
+            read += response.chunk().await.unwrap().unwrap().len() as u64;
+        }
+        assert_eq!((session.layer().in_flight(), origin.open_connections()), (1, 1), "{path}");
+        time.pass(2 * limit).await;
+        drop(time);
+        settled(&session, 0, 0).await;
+        origin.disconnected(nth as u64 + 1).await;
+        assert_eq!(response.chunk().await.unwrap_err().kind(), ErrorKind::Timeout, "{path}");
+    }
+    gate.open();
+}
+
+/// Case 177: whoever else reads it goes on, and whoever has come by another's request has a time of his own.
+#[tokio::test]
+async fn the_end_of_one_readers_time_is_not_the_others() {
+    let (origin, gate) = (Origin::scripted().await, Gate::new());
+    origin.on("/a", Answer::pattern(MIB).gate(&gate).chunk("x").header("cache-control", "max-age=60"));
+    let (session, _) = session();
+    let limit = Duration::from_secs(5);
+    let time = StillTime::begin();
+    let ask = |limit| session.get(origin.url("/a")).timeout(limit).send();
+    let mut leader = ask(limit).await.unwrap();
+    let (mut waiter, other) = (ask(2 * limit).await.unwrap(), ask(10 * limit).await.unwrap());
+    assert_eq!(outcome(&waiter), Outcome::Coalesced);
+    let (seen, mut rest) = (std::sync::Arc::new(tokio::sync::Notify::new()), other);
+    let (told, reading) = (seen.clone(), 3 * limit);
+    let other = tokio::spawn(async move {
+        let mut read = 0;
+        while let Some(bytes) = rest.chunk().await.unwrap() {
+            read += bytes.len() as u64;
+            if read == MIB {
+                told.notify_one();
+            }
+        }
+        read
+    });
+    seen.notified().await;
+    time.pass(reading).await;
+    for late in [&mut leader, &mut waiter] {
+        assert_eq!(late.chunk().await.unwrap_err().kind(), ErrorKind::Timeout);
+    }
+    gate.open();
+    assert_eq!(other.await.unwrap(), MIB + 1);
+    drop(time);
+    settled(&session, 1, 5).await;
+    assert_eq!(origin.count(), 1);
 }
 
 #[tokio::test]
