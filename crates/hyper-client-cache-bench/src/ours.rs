@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper_client_cache_core::cache::{Cache, MemoryCache};
+use hyper_client_cache_core::policy::Mode;
 use hyper_client_cache_core::session::{CachedSession, Response};
 use hyper_client_cache_core::storage::{CacheKey, Entry, Guard};
 use hyper_client_cache_dynamodb::DynamoDbCache;
@@ -56,6 +57,16 @@ impl Ours {
     }
 }
 
+/// A session whose requests go past its cache: what our client takes by itself.
+pub(crate) struct PastTheCache(Ours);
+
+impl PastTheCache {
+    /// A session with a cache that nothing goes into.
+    pub(crate) fn new() -> Result<Self> {
+        Ok(Self(Ours::memory()?))
+    }
+}
+
 /// A cache on the Redis server at `address`, emptied when the row is done.
 pub(crate) async fn redis(bench: &Bench, address: &str) -> Result<RedisCache> {
     let cache = RedisCache::builder(unique_name()).url(address).guard(guard(false)?).connect().await?;
@@ -98,6 +109,14 @@ impl Client for Ours {
 
     async fn settle(&self) {
         self.session.layer().flush().await;
+    }
+}
+
+impl Client for PastTheCache {
+    type Body = Response;
+
+    async fn send(&self, url: &str) -> Result<Self::Body> {
+        Ok(self.0.session.get(url).mode(Mode::NoStore).send().await?)
     }
 }
 

@@ -20,12 +20,14 @@ pub(crate) struct Experiment {
     pub(crate) claims: Vec<Claim>,
     /// At most this many rounds, where it is steady.
     max_rounds: Option<usize>,
+    /// How many samples of each contender a round takes, in turn.
+    turns: usize,
 }
 
 impl Experiment {
     /// An experiment without contenders.
     pub(crate) fn new(row: &'static str, what: impl Into<String>, unit: Unit) -> Self {
-        Self { row, what: what.into(), unit, contenders: Vec::new(), claims: Vec::new(), max_rounds: None }
+        Self { row, what: what.into(), unit, contenders: Vec::new(), claims: Vec::new(), max_rounds: None, turns: 1 }
     }
 
     /// Adds a contender.
@@ -46,6 +48,14 @@ impl Experiment {
     #[must_use]
     pub(crate) fn steady(mut self, rounds: usize) -> Self {
         self.max_rounds = Some(rounds);
+        self
+    }
+
+    /// Makes a round of `turns` turns, in each of which every contender gives one sample; the median of a contender's
+    /// samples is its value in the round. For what depends on the state in which the one before has left the machine.
+    #[must_use]
+    pub(crate) fn in_turn(mut self, turns: usize) -> Self {
+        self.turns = turns;
         self
     }
 }
@@ -190,16 +200,20 @@ pub(crate) async fn run(mut experiment: Experiment, rounds: usize) -> Result<Out
     let rounds = rounds.min(experiment.max_rounds.unwrap_or(usize::MAX));
     let first = usize::from(experiment.max_rounds.is_some());
     for round in first..=rounds {
-        fastrand::shuffle(&mut order);
-        for &turn in &order {
-            let (Some(contender), Some(samples)) = (experiment.contenders.get_mut(turn), results.get_mut(turn)) else {
-                continue;
-            };
-            let value = contender.measure.sample().await.map_err(|error| format!("{}: {error}", contender.name))?;
-            // The first round fills caches, pools and branch predictors.
-            if round > 0 {
-                samples.values.push(value);
+        let mut taken = vec![Vec::with_capacity(experiment.turns); results.len()];
+        for _ in 0..experiment.turns {
+            fastrand::shuffle(&mut order);
+            for &turn in &order {
+                let (Some(contender), Some(values)) = (experiment.contenders.get_mut(turn), taken.get_mut(turn)) else {
+                    continue;
+                };
+                let value = contender.measure.sample().await.map_err(|error| format!("{}: {error}", contender.name))?;
+                values.push(value);
             }
+        }
+        // The first round fills caches, pools and branch predictors.
+        if round > 0 {
+            results.iter_mut().zip(&taken).for_each(|(samples, values)| samples.values.push(median(values)));
         }
     }
     let Experiment { row, what, unit, claims, .. } = experiment;
@@ -219,6 +233,34 @@ mod tests {
             samples(Role::Peer, "quick", &[8.0, 16.0, 160.0]),
         ];
         Outcome { row: "P0", what: String::new(), unit, results, claims }
+    }
+
+    /// Says how often it was asked, and by whom last.
+    struct Turns(&'static str, std::sync::Arc<std::sync::Mutex<String>>, f64);
+
+    #[async_trait]
+    impl Measure for Turns {
+        async fn sample(&mut self) -> Result<f64> {
+            self.1.lock().unwrap().push_str(self.0);
+            self.2 += 1.0;
+            Ok(self.2)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_round_of_turns_asks_each_once_a_turn_and_keeps_the_median() {
+        let asked = std::sync::Arc::<std::sync::Mutex<String>>::default();
+        let experiment = Experiment::new("P0", "", Unit::Time)
+            .with(Role::Ours, "ours", Turns("o", asked.clone(), 0.0))
+            .with(Role::Floor, "floor", Turns("f", asked.clone(), 10.0))
+            .in_turn(3);
+        let outcome = run(experiment, 2).await.unwrap();
+        // The first round, of three turns, does not count.
+        assert_eq!(outcome.ours().unwrap().values, [5.0, 8.0]);
+        assert_eq!(outcome.floor().unwrap().values, [15.0, 18.0]);
+        let asked = asked.lock().unwrap();
+        assert_eq!(asked.len(), 18);
+        assert!(asked.as_bytes().chunks(2).all(|turn| turn == b"of" || turn == b"fo"), "{asked}");
     }
 
     #[test]

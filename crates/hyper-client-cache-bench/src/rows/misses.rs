@@ -8,7 +8,7 @@ use crate::client::{Client, fetch};
 use crate::floors::uncached::Uncached;
 use crate::measure::misses::{AddedTime, FirstByte, FreshUrls};
 use crate::origin::url;
-use crate::ours::Ours;
+use crate::ours::{Ours, PastTheCache};
 use crate::peers::alpha::Alpha;
 use crate::peers::stable::Stable;
 use crate::runner::{Claim, Experiment, Role, Unit};
@@ -50,11 +50,15 @@ pub(super) async fn added_time(bench: &Bench) -> Result<Vec<Experiment>> {
 const DISTANCE: u64 = 5;
 
 /// P11: the first byte of a large miss, from an origin on the same machine and from one that is a little away.
+///
+/// One request of each in turn: each leaves ten megabytes behind that went through the processors' caches, and what comes
+/// next pays for that, whoever it is.
 pub(super) async fn first_byte(bench: &Bench) -> Result<Vec<Experiment>> {
-    let requests = if bench.quick { 5 } else { 15 };
+    let turns = if bench.quick { 5 } else { 25 };
     let here = FreshUrls::new(bench.origin.base(), 10 << 20, bench.origin.counter());
     let away = here.delayed(DISTANCE);
     let uncached = Arc::new(connected(bench, Uncached::new()).await?);
+    let past = Arc::new(connected(bench, PastTheCache::new()?).await?);
     let redb = Arc::new(connected(bench, Alpha::redb(&bench.folder()?.join("peer.redb"))?).await?);
     let mut experiments = Vec::new();
     for (backend, ours) in
@@ -66,13 +70,11 @@ pub(super) async fn first_byte(bench: &Bench) -> Result<Vec<Experiment>> {
             experiments.push(
                 Experiment::new("P11", format!("first byte of a 10 MiB miss{from}, {backend}, p50"), Unit::Time)
                     .claim(Claim::TimesFloor(1.1))
-                    .with(Role::Ours, backend, FirstByte { client: ours.clone(), urls: urls(), requests })
-                    .with(
-                        Role::Floor,
-                        "uncached request",
-                        FirstByte { client: uncached.clone(), urls: urls(), requests },
-                    )
-                    .with(Role::Peer, "redb", FirstByte { client: redb.clone(), urls: urls(), requests }),
+                    .in_turn(turns)
+                    .with(Role::Ours, backend, FirstByte { client: ours.clone(), urls: urls() })
+                    .with(Role::Floor, "uncached request", FirstByte { client: uncached.clone(), urls: urls() })
+                    .with(Role::Floor, "a session past its cache", FirstByte { client: past.clone(), urls: urls() })
+                    .with(Role::Peer, "redb", FirstByte { client: redb.clone(), urls: urls() }),
             );
         }
     }
