@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 
 use http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE, LINK};
 
+use super::Response;
 use super::links::{self, Link};
-use super::{Response, url};
+use super::url::{self, Target};
 use crate::transport::RemoteAddr;
 
 impl Response {
@@ -44,9 +45,9 @@ impl Response {
         let lines = self.head.headers.get_all(LINK).iter().filter_map(|line| line.to_str().ok());
         lines
             .flat_map(links::targets)
-            .filter_map(|(target, parameters)| {
-                let url = url::resolve(self.url(), target.as_bytes()).ok()?;
-                Some(Link::new(url.uri, parameters))
+            .filter_map(|(target, parameters)| match url::resolve(self.url(), target.as_bytes()) {
+                Target::Web(uri) => Some(Link::new(uri, parameters)),
+                _ => None,
             })
             .collect()
     }

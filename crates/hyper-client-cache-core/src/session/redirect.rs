@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout};
 
 use self::next::{Kept, is_same_origin};
 use super::request::{Options, without_query};
-use super::url::resolve;
+use super::url::{Target, resolve};
 use super::{CachedSession, Response};
 use crate::error::{Error, ErrorKind, Result};
 use crate::layer::CacheBody;
@@ -36,7 +36,9 @@ const DEFAULT_LIMIT: usize = 10;
 /// Which redirects are followed.
 ///
 /// Whatever the policy: what is no redirect by RFC 9110 section 15.4 is not followed, credentials do not go to another
-/// origin and do not come back from there, and what is not followed is the response.
+/// origin and do not come back from there, and what is not followed is the response. One that is to be followed and
+/// cannot be, because it leads to another scheme than `http` and `https` or its `Location` is no URL, is an error,
+/// [`ErrorKind::Redirect`].
 ///
 /// ```
 /// use hyper_client_cache_core::CachedSession;
@@ -85,6 +87,9 @@ impl RedirectPolicy {
     }
 
     /// Asks `decide` about each, up to 10. If it panics, the request fails with [`ErrorKind::Redirect`].
+    ///
+    /// It is not asked where a [`Uri`] cannot say where the redirect leads (`mailto:`, or what is no URL): such a redirect
+    /// is the response.
     pub fn custom(decide: impl Fn(&Redirect<'_>) -> RedirectAction + Send + Sync + 'static) -> Self {
         Self { limit: DEFAULT_LIMIT, kind: Kind::Custom(Arc::new(decide)) }
     }
@@ -103,6 +108,14 @@ impl RedirectPolicy {
             // What it saw may be half changed, but is ours to read again only if it is given to it again.
             Kind::Custom(decide) => catch_unwind(AssertUnwindSafe(|| decide(redirect)))
                 .map_err(|_| Error::new(ErrorKind::Redirect, "the policy's function panicked")),
+        }
+    }
+
+    /// What becomes of a redirect that leads nowhere that could be shown to the policy.
+    const fn decide_unknown(&self) -> RedirectAction {
+        match self.kind {
+            Kind::Any => RedirectAction::Follow,
+            Kind::SameOrigin | Kind::Custom(_) => RedirectAction::Stop,
         }
     }
 }
@@ -208,10 +221,15 @@ pub(super) fn send<'a>(
             let Some(location) = location(&response, policy.limit) else {
                 return Response::new(response, kept.sent(uri), history, session.clone(), options.decompress);
             };
-            let target = resolve(&uri, location)?;
+            let target = resolve(&uri, location);
             let status = response.status();
-            let redirect = Redirect { from: &uri, to: &target.uri, status, history: &history };
-            match policy.decide(&redirect)? {
+            let action = match &target {
+                Target::Web(to) | Target::Other(to) => {
+                    policy.decide(&Redirect { from: &uri, to, status, history: &history })?
+                }
+                Target::Unknown => policy.decide_unknown(),
+            };
+            match action {
                 RedirectAction::Follow => {}
                 RedirectAction::Stop => {
                     return Response::new(response, kept.sent(uri), history, session.clone(), options.decompress);
@@ -221,7 +239,11 @@ pub(super) fn send<'a>(
             if history.len() >= policy.limit {
                 return Err(Error::new(ErrorKind::Redirect, format!("more than {} one after the other", policy.limit)));
             }
-            request = kept.follow(&uri, target.uri, status, inner)?;
+            let Target::Web(target) = target else {
+                let problem = "its `Location` is no URL that begins with `http://` or `https://`";
+                return Err(Error::new(ErrorKind::Redirect, problem));
+            };
+            request = kept.follow(&uri, target, status, inner)?;
             let (head, body) = response.into_parts();
             let cache_info = head.extensions.get().cloned();
             history.push(Hop { url: uri, status: head.status, headers: head.headers, cache_info });

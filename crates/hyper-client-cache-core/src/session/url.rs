@@ -95,12 +95,29 @@ mod sealed {
     impl Sealed for &http::Uri {}
 }
 
+/// Where a `Location` leads.
+#[derive(Debug, PartialEq)]
+pub(super) enum Target {
+    /// To what can be asked for by `http` or `https`.
+    Web(Uri),
+    /// To another scheme, as with `myapp://callback`.
+    Other(Uri),
+    /// It is no URL, or one that a [`Uri`] cannot say, as with `mailto:`.
+    Unknown,
+}
+
 /// Resolves `location` against `base` (RFC 9110 section 10.2.2).
-pub(super) fn resolve(base: &Uri, location: &[u8]) -> Result<Url> {
-    let location = std::str::from_utf8(location).map_err(|_| invalid("a redirect's `Location`"))?;
-    let base = url::Url::parse(&base.to_string()).map_err(|_| invalid("the URL of a redirect"))?;
-    let target = base.join(location).map_err(|_| invalid("a redirect's `Location`"))?;
-    from_whatwg(target)
+pub(super) fn resolve(base: &Uri, location: &[u8]) -> Target {
+    let joined = || url::Url::parse(&base.to_string()).ok()?.join(std::str::from_utf8(location).ok()?).ok();
+    let Some(target) = joined() else { return Target::Unknown };
+    if let Ok(url) = from_whatwg(target.clone()) {
+        return Target::Web(url.uri);
+    }
+    match target.as_str().parse::<Uri>() {
+        // Without a scheme it was taken for something else.
+        Ok(uri) if uri.scheme_str() == Some(target.scheme()) => Target::Other(uri),
+        _ => Target::Unknown,
+    }
 }
 
 fn parse(text: &str, base: Option<&url::Url>) -> Result<Url> {
@@ -265,9 +282,11 @@ mod tests {
             ("https://other/", "https://other/"),
             ("?e", "http://host/a/b?e"),
         ] {
-            assert_eq!(resolve(&base, location.as_bytes()).unwrap().uri.to_string(), target);
+            assert_eq!(resolve(&base, location.as_bytes()), Target::Web(target.parse().unwrap()));
         }
-        assert!(resolve(&base, b"javascript:alert(1)").is_err());
-        assert!(resolve(&base, b"\xff").is_err());
+        assert_eq!(resolve(&base, b"myapp://callback?a=b"), Target::Other("myapp://callback?a=b".parse().unwrap()));
+        for unknown in [&b"javascript:alert(1)"[..], b"mailto:me@host", b"urn:a:b", b"http://[", b"\xff"] {
+            assert_eq!(resolve(&base, unknown), Target::Unknown, "{}", unknown.escape_ascii());
+        }
     }
 }

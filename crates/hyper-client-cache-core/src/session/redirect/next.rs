@@ -127,7 +127,7 @@ pub(super) fn is_same_origin(one: &Uri, other: &Uri) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::url::resolve;
+    use crate::session::url::{Target, resolve};
     use crate::session::{CachedSession, SessionBuilder};
 
     #[derive(Clone)]
@@ -141,7 +141,7 @@ mod tests {
         request.extensions_mut().insert(Token);
         request.extensions_mut().insert(RequestSettings::default());
         let session = change(CachedSession::builder().secret_headers(["x-api-key"])).build().unwrap();
-        let target = resolve(request.uri(), to.as_bytes()).unwrap().uri;
+        let Target::Web(target) = resolve(request.uri(), to.as_bytes()) else { panic!("{to}") };
         Kept::of(&request).follow(request.uri(), target, StatusCode::PERMANENT_REDIRECT, &session.inner).unwrap()
     }
 

@@ -48,6 +48,41 @@ async fn a_policy_says_which_are_followed_and_hops_are_shared_by_all_policies() 
     assert_eq!(outcome(&get(RedirectPolicy::default()).await.unwrap()), Outcome::Hit);
 }
 
+/// What leads to no place that can be asked is the policy's business first, and no fault of the request's URL.
+#[tokio::test]
+async fn what_cannot_be_followed_is_the_response_unless_it_is_to_be_followed() {
+    for (location, is_shown) in [
+        ("myapp://callback?code=canary", true),
+        ("ftp://canary/", true),
+        ("mailto:canary@host", false),
+        ("javascript:canary()", false),
+        ("http://[canary", false),
+    ] {
+        let origin = Origin::scripted().await;
+        origin.on("/", Answer::redirect(302, location));
+        let (session, _) = session();
+        let get = |policy| session.get(origin.url("/")).redirects(policy).send();
+        for policy in [RedirectPolicy::none(), RedirectPolicy::same_origin()] {
+            let response = get(policy).await.unwrap();
+            assert_eq!(
+                (response.status().as_u16(), response.headers()["location"].as_bytes()),
+                (302, location.as_bytes())
+            );
+        }
+        let error = get(RedirectPolicy::default()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Redirect, "{location}");
+        assert!(!format!("{error} {error:?}").contains("canary"), "{error:?}");
+        let decided = |action| get(RedirectPolicy::custom(move |_| action));
+        assert_eq!(decided(RedirectAction::Stop).await.unwrap().status().as_u16(), 302);
+        for action in [RedirectAction::Follow, RedirectAction::Fail] {
+            match decided(action).await {
+                Err(error) => assert!(is_shown && error.kind() == ErrorKind::Redirect, "{location}"),
+                Ok(response) => assert!(!is_shown && response.status().as_u16() == 302, "{location}"),
+            }
+        }
+    }
+}
+
 /// Case 60: configured secret headers are credentials like any other.
 #[tokio::test]
 async fn secret_headers_stay_with_their_origin() {
