@@ -7,8 +7,8 @@ use std::collections::HashMap;
 
 use hyper_client_cache_core::clock::to_millis;
 use hyper_client_cache_core::storage::CacheKey;
-use sqlx::Row as _;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use sqlx::{Row as _, SqlStr};
 
 use crate::error::{Fault, Result, SqliteError};
 use crate::eviction;
@@ -16,7 +16,13 @@ use crate::plan::{Group, plan};
 use crate::queue::{ENTRY_OVERHEAD, NewRow, Task, body_mark};
 use crate::rows::{added, bind_rows, chunks, fits_one_statement, rows_of, signed};
 use crate::shared::Shared;
-use crate::sql::{MAX_ROWS, TOTALS, Table, hash_of};
+use crate::sql::{MAX_ROWS, TOTALS, Table, hash_of, padded};
+
+/// How many recent places there may be in a table before they are put to the others.
+///
+/// Fewer and larger: the recent ones take more pages, of which a transaction changes most. More often: each time most
+/// pages of the others change, too.
+pub(crate) const RECENT: i64 = 4096;
 
 /// The outcome of each task, in their order.
 pub(crate) type Outcomes = Vec<Result<u64>>;
@@ -49,6 +55,8 @@ pub(crate) struct Batch<'a> {
     pub(crate) freed: &'a mut bool,
     /// Whether parts of bodies were removed, whose heads may still be in the memory before the table.
     pub(crate) orphaned: &'a mut bool,
+    /// The tables whose recent places have become many.
+    pub(crate) unsettled: &'a mut Vec<Table>,
     /// Whether nothing is to happen where one task is refused.
     pub(crate) whole: bool,
 }
@@ -78,11 +86,21 @@ impl Batch<'_> {
 
     /// The usual case in one trip to the connection's thread.
     async fn write_at_once(&mut self, table: Table, rows: &[(CacheKey, &NewRow)]) -> Result<()> {
-        bind_rows(table.upsert_and_commit(rows.len()), rows).execute(&mut *self.connection).await?;
+        self.upsert(table, table.upsert_and_commit(rows.len()), rows).await?;
         // At most this much more: exact figures are read where the bound may be near.
         if let Some(totals) = self.totals {
             totals.entries = totals.entries.saturating_add(rows.len() as u64);
             totals.bytes = rows.iter().fold(totals.bytes, |sum, (_, row)| sum.saturating_add(row.len));
+        }
+        Ok(())
+    }
+
+    /// Executes a text that ends with an upsert's, and notes what it says of the recent places.
+    async fn upsert(&mut self, table: Table, text: SqlStr, rows: &[(CacheKey, &NewRow)]) -> Result<()> {
+        let found = bind_rows(text, rows).fetch_all(&mut *self.connection).await?;
+        let recent = found.first().map(|row| row.try_get::<i64, _>(0)).transpose()?.unwrap_or(0);
+        if recent >= RECENT && !self.unsettled.contains(&table) {
+            self.unsettled.push(table);
         }
         Ok(())
     }
@@ -164,8 +182,7 @@ impl Batch<'_> {
         let accepted: Vec<usize> =
             members.iter().copied().filter(|at| done.get(*at).is_none_or(Result::is_ok)).collect();
         for chunk in chunks(&rows_of(tasks, &accepted)) {
-            let query = bind_rows(table.upsert(chunk.len()), chunk);
-            query.execute(&mut *self.connection).await?;
+            self.upsert(table, table.upsert(chunk.len()), chunk).await?;
         }
         Ok(())
     }
@@ -193,52 +210,60 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// Removes rows and says which were there, and whether they were live.
+    /// Removes the rows of some keys and says which were there, and whether they were live.
     async fn delete_keys(&mut self, table: Table, keys: &[CacheKey]) -> Result<Vec<(CacheKey, bool)>> {
         let hashes: Vec<i64> = keys.iter().map(hash_of).collect();
-        let found = self.delete_rows(table, &hashes).await?;
+        let found = self.delete_rows(table, |rows| table.delete(rows), &hashes).await?;
         Ok(found.into_iter().filter_map(|(key, live)| Some((key?, live))).collect())
     }
 
-    /// As [`delete_keys`](Self::delete_keys), by the hashes of the keys. No key: the row's is none of ours.
-    pub(crate) async fn delete_rows(&mut self, table: Table, hashes: &[i64]) -> Result<Vec<(Option<CacheKey>, bool)>> {
+    /// As [`delete_keys`](Self::delete_keys), by whatever numbers `text` takes. No key: the row's is none of ours.
+    pub(crate) async fn delete_rows(
+        &mut self,
+        table: Table,
+        text: impl Fn(usize) -> SqlStr,
+        numbers: &[i64],
+    ) -> Result<Vec<(Option<CacheKey>, bool)>> {
         let now = to_millis(self.shared.now());
         let mut found = Vec::new();
-        for chunk in hashes.chunks(MAX_ROWS) {
-            let mut query = sqlx::query(table.delete(chunk.len()));
-            for hash in chunk {
-                query = query.bind(*hash);
+        for chunk in numbers.chunks(MAX_ROWS) {
+            let mut query = sqlx::query(text(chunk.len()));
+            for number in chunk {
+                query = query.bind(*number);
             }
             let rows = query.fetch_all(&mut *self.connection).await?;
             self.count_removed(table, &rows).await?;
             for row in rows {
-                let deadline: Option<i64> = row.try_get(1)?;
-                let key = CacheKey::new(row.try_get(2)?).ok();
+                let deadline: Option<i64> = row.try_get(2)?;
+                let key = CacheKey::new(row.try_get(3)?).ok();
                 found.push((key, deadline.is_none_or(|deadline| deadline > now)));
             }
         }
         Ok(found)
     }
 
-    /// Takes removed rows, whose first column is their length, off the counters; says what they counted against the
-    /// bound.
+    /// Takes removed rows, whose first columns are their length and their hash, off the counters, and their places with
+    /// them; says what they counted against the bound.
     pub(crate) async fn count_removed(&mut self, table: Table, rows: &[SqliteRow]) -> Result<u64> {
-        if rows.is_empty() {
-            return Ok(0);
+        let mut sum = Totals::default();
+        for chunk in rows.chunks(MAX_ROWS) {
+            let mut bytes: i64 = 0;
+            let mut hashes: Vec<Option<i64>> = Vec::with_capacity(padded(chunk.len()));
+            for row in chunk {
+                bytes = bytes.saturating_add(row.try_get(0)?);
+                hashes.push(row.try_get(1)?);
+            }
+            hashes.resize(padded(chunk.len()), None);
+            let mut query = sqlx::query(table.removed(chunk.len())).bind(signed(chunk.len() as u64)).bind(bytes);
+            for hash in hashes.iter().chain(&hashes) {
+                query = query.bind(*hash);
+            }
+            query.execute(&mut *self.connection).await?;
+            *self.freed = true;
+            sum.entries = sum.entries.saturating_add(chunk.len() as u64);
+            sum.bytes = sum.bytes.saturating_add(unsigned(bytes));
         }
-        let mut bytes: i64 = 0;
-        for row in rows {
-            bytes = bytes.saturating_add(row.try_get(0)?);
-        }
-        let entries = i64::try_from(rows.len()).unwrap_or(i64::MAX);
-        *self.freed = true;
-        self.add(table, entries.saturating_neg(), bytes.saturating_neg()).await?;
-        Ok(Totals { entries: rows.len() as u64, bytes: unsigned(bytes) }.charge())
-    }
-
-    async fn add(&mut self, table: Table, entries: i64, bytes: i64) -> Result<()> {
-        sqlx::query(table.add()).bind(entries).bind(bytes).execute(&mut *self.connection).await?;
-        Ok(())
+        Ok(sum.charge())
     }
 
     async fn one(&mut self, task: &Task) -> Result<u64> {
@@ -269,14 +294,15 @@ impl Batch<'_> {
         let prefix: &[u8] = found.try_get(1)?;
         if body_mark(prefix) != body_mark(&row.block) {
             // Another body came meanwhile: head and body belong together, so the whole entry is the later one.
-            bind_rows(table.upsert(1), &[(*key, row)]).execute(&mut *self.connection).await?;
+            self.upsert(table, table.upsert(1), &[(*key, row)]).await?;
             return Ok(1);
         }
         let len = signed(row.len);
-        let query = sqlx::query(table.refresh()).bind(row.retain_until).bind(len).bind(row.used);
-        query.bind(row.block.to_vec()).bind(hash_of(key)).bind(key.to_string()).execute(&mut *self.connection).await?;
+        let query = sqlx::query(table.refresh()).bind(hash_of(key)).bind(key.to_string()).bind(row.retain_until);
+        query.bind(len).bind(row.used).bind(row.block.to_vec()).execute(&mut *self.connection).await?;
         if len != old_len {
-            self.add(table, 0, len.saturating_sub(old_len)).await?;
+            let query = sqlx::query(table.add()).bind(len.saturating_sub(old_len));
+            query.execute(&mut *self.connection).await?;
         }
         Ok(1)
     }

@@ -2,12 +2,13 @@
 //!
 //! - What this process writes is added before it is committed, by the task that commits it.
 //! - What others write shows in `PRAGMA data_version`. Nothing is answered from then on until their rows are added: a
-//!   row that is inserted gets a number after all others, so they are those after the last rows that were seen. Numbers
-//!   are used again where the last rows are removed, and `VACUUM` gives new ones; so of the last rows one at least must
-//!   still be there as it was. Otherwise all rows are counted anew.
+//!   row that is inserted gets a number after all that there were, so they are those after the last rows that were seen.
+//!   But somebody may put a file back to what it once was; so of the last rows one at least must still be there as it
+//!   was. Otherwise all rows are counted anew.
 //! - What is removed stays in the set until all rows are counted anew: one look-up more in the database.
-//! - All rows are counted in the order of their hashes, a chunk at a time between other work. What is inserted meanwhile
-//!   is noticed like anything else: the last rows are noted first.
+//! - All rows are counted in the order of their hashes, a chunk at a time between other work. Each chunk is read from both
+//!   tables of places at once, so that it does not matter when a place goes from one to the other. What is inserted
+//!   meanwhile is noticed like anything else: the last rows are noted first.
 //!
 //! Nothing of this happens before a look-up could have used it, and at most one count is begun for each look at the
 //! version.
@@ -237,6 +238,7 @@ impl Seen {
 mod tests {
     use super::*;
     use crate::queue::NewRow;
+    use crate::rows::bind_rows;
     use crate::schema;
     use hyper_client_cache_core::storage::{CacheKey, Entry};
     use sqlx::ConnectOptions;
@@ -249,6 +251,7 @@ mod tests {
         other: SqliteConnection,
         absent: Absent,
         census: Census,
+        inserted: u32,
     }
 
     impl Two {
@@ -260,7 +263,7 @@ mod tests {
                 .journal_mode(SqliteJournalMode::Wal);
             let (mut own, other) = (options.connect().await.unwrap(), options.connect().await.unwrap());
             schema::migrate(&mut own).await.unwrap();
-            Self { _folder: folder, own, other, absent: Absent::default(), census: Census::new(1 << 20) }
+            Self { _folder: folder, own, other, absent: Absent::default(), census: Census::new(1 << 20), inserted: 0 }
         }
 
         /// What a look finds, and what is done after it until nothing is left to do.
@@ -289,15 +292,29 @@ mod tests {
         async fn insert_by_other(&mut self, table: Table, names: impl Iterator<Item = String>) {
             sqlx::query("BEGIN").execute(&mut self.other).await.unwrap();
             for name in names {
-                let text = format!(
-                    "INSERT INTO {} VALUES (?, ?, NULL, 1, 1, randomblob(40), x'00') ON CONFLICT (hash) DO UPDATE SET \
-                     block = excluded.block",
-                    table.name()
-                );
-                let query = sqlx::query(sqlx::AssertSqlSafe(text)).bind(hash_of(&key(&name))).bind(name);
-                query.execute(&mut self.other).await.unwrap();
+                // The head makes a block of its own each time, as `randomblob` does.
+                self.inserted += 1;
+                let row = NewRow::new(Entry::new(self.inserted.to_string(), ""), 1);
+                let rows = [(key(&name), &row)];
+                bind_rows(table.upsert(1), &rows).execute(&mut self.other).await.unwrap();
             }
             sqlx::query("COMMIT").execute(&mut self.other).await.unwrap();
+        }
+
+        /// Removes rows as it is done by others: with their places.
+        async fn delete_by_other(&mut self, table: Table, condition: String) {
+            let name = table.name();
+            sqlx::query("BEGIN").execute(&mut self.other).await.unwrap();
+            self.by_other(format!("DELETE FROM {name} WHERE {condition}")).await;
+            for kind in ["recent", "places"] {
+                let rows = format!("SELECT id FROM {name}");
+                self.by_other(format!("DELETE FROM {name}_{kind} WHERE id NOT IN ({rows})")).await;
+            }
+            sqlx::query("COMMIT").execute(&mut self.other).await.unwrap();
+        }
+
+        async fn settle_by_other(&mut self, table: Table) {
+            sqlx::query(table.settle()).execute(&mut self.other).await.unwrap();
         }
 
         /// No row that is there is said to be absent.
@@ -382,22 +399,42 @@ mod tests {
         two.check().await;
     }
 
-    /// Numbers of rows are used again where the last ones were removed, and `VACUUM` gives all of them new ones.
+    /// Each chunk is read from both tables of places, which others change between two chunks.
+    #[tokio::test]
+    async fn places_that_are_put_to_the_others_during_a_count_are_known_after_it() {
+        let mut two = Two::new().await;
+        for round in 0..6 {
+            two.insert_by_other(Table::Responses, names(&format!("round-{round}"), 4096)).await;
+            two.absent.want();
+            two.census.forget(&two.absent);
+            two.census.look(&mut two.own, &two.absent).await;
+            for _ in 0..round {
+                two.census.go_on(&mut two.own, &two.absent).await;
+            }
+            two.settle_by_other(Table::Responses).await;
+            two.know(true).await;
+            two.check().await;
+        }
+    }
+
+    /// Numbers of rows are used again where somebody puts the file back to what it was; `VACUUM` leaves them as they are.
     #[tokio::test]
     async fn numbers_that_are_used_again_hide_nothing() {
         let mut two = Two::new().await;
         two.insert_by_other(Table::Responses, names("old", 500)).await;
         two.know(true).await;
-        two.by_other("DELETE FROM responses WHERE rowid > 300".into()).await;
+        two.delete_by_other(Table::Responses, "id > 300".into()).await;
+        two.by_other("UPDATE usage SET last = 300".into()).await;
         two.insert_by_other(Table::Responses, names("new", 300)).await;
         two.know(true).await;
         two.check().await;
-        two.by_other("DELETE FROM responses WHERE rowid % 2 = 0".into()).await;
+        two.delete_by_other(Table::Responses, "id % 2 = 0".into()).await;
         two.by_other("VACUUM".into()).await;
         two.insert_by_other(Table::Responses, names("newer", 400)).await;
         two.know(true).await;
         two.check().await;
-        two.by_other("DELETE FROM responses".into()).await;
+        two.delete_by_other(Table::Responses, "TRUE".into()).await;
+        two.by_other("UPDATE usage SET last = 0".into()).await;
         two.insert_by_other(Table::Responses, names("other", 499).chain(["newer-399".to_owned()])).await;
         two.know(true).await;
         two.check().await;
@@ -416,12 +453,14 @@ mod tests {
             for _ in 0..=random(3) {
                 let table = if random(3) == 0 { Table::Redirects } else { Table::Responses };
                 let name = table.name();
-                match random(8) {
-                    0 => two.by_other(format!("DELETE FROM {name} WHERE rowid > {}", random(200))).await,
-                    1 => two.by_other(format!("DELETE FROM {name} WHERE rowid % 3 = {}", random(3))).await,
+                match random(10) {
+                    0 => two.delete_by_other(table, format!("id > {}", random(200))).await,
+                    1 => two.delete_by_other(table, format!("id % 3 = {}", random(3))).await,
                     2 if random(4) == 0 => two.by_other("VACUUM".into()).await,
-                    3 if random(4) == 0 => two.by_other(format!("DELETE FROM {name}")).await,
-                    4 => two.by_other(format!("UPDATE {name} SET block = randomblob(40) WHERE rowid > 20")).await,
+                    3 if random(4) == 0 => two.delete_by_other(table, "TRUE".into()).await,
+                    4 => two.by_other(format!("UPDATE {name} SET block = randomblob(40) WHERE id > 20")).await,
+                    5 => two.by_other("UPDATE usage SET last = max(last - 100, 0)".into()).await,
+                    6 => two.settle_by_other(table).await,
                     _ => {
                         let (from, number) = (random(400), random(70));
                         two.insert_by_other(table, (from..from + number).map(|at| format!("key-{at}"))).await;

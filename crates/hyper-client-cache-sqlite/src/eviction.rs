@@ -65,21 +65,21 @@ async fn evict_some(batch: &mut Batch<'_>, mut excess: u64) -> Result<bool> {
         for row in query.fetch_all(&mut *batch.connection).await? {
             let len: i64 = row.try_get(1)?;
             let used: i64 = row.try_get(2)?;
-            let hash: i64 = row.try_get(0)?;
+            let id: i64 = row.try_get(0)?;
             let block: Vec<u8> = row.try_get(3)?;
-            candidates.push((used, table, hash, u64::try_from(len).unwrap_or(0), block));
+            candidates.push((used, table, id, u64::try_from(len).unwrap_or(0), block));
         }
     }
     candidates.sort_by_key(|(used, ..)| *used);
     let mut chosen: [Vec<i64>; 2] = [Vec::new(), Vec::new()];
-    for (_, table, hash, len, block) in candidates.into_iter().take(MAX_ROWS) {
+    for (_, table, id, len, block) in candidates.into_iter().take(MAX_ROWS) {
         if excess == 0 {
             break;
         }
         let [responses, redirects] = &mut chosen;
         match table {
-            Table::Redirects => redirects.push(hash),
-            _ => responses.push(hash),
+            Table::Redirects => redirects.push(id),
+            _ => responses.push(id),
         }
         excess = excess.saturating_sub(len.saturating_add(crate::ENTRY_OVERHEAD));
         if let Some((after, before)) = parts_of(block) {
@@ -91,8 +91,8 @@ async fn evict_some(batch: &mut Batch<'_>, mut excess: u64) -> Result<bool> {
     }
     let [responses, redirects] = chosen;
     let mut went = false;
-    for (table, hashes) in [(Table::Responses, responses), (Table::Redirects, redirects)] {
-        let removed = batch.delete_rows(table, &hashes).await?;
+    for (table, ids) in [(Table::Responses, responses), (Table::Redirects, redirects)] {
+        let removed = batch.delete_rows(table, |rows| table.evict(rows), &ids).await?;
         went |= !removed.is_empty();
         batch.shared.count_evicted(table, removed.iter().filter(|(_, live)| *live).count() as u64);
     }

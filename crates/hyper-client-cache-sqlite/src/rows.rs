@@ -15,7 +15,7 @@ const MAX_STATEMENT_BYTES: u64 = 384 * 1024;
 
 pub(crate) type Query<'q> = sqlx::query::Query<'q, Sqlite, SqliteArguments>;
 
-/// Binds an upsert. Of several rows under one key the last counts.
+/// Binds an upsert. No two rows may have one place.
 pub(crate) fn bind_rows<'q>(text: SqlStr, rows: &[(CacheKey, &NewRow)]) -> Query<'q> {
     let bytes = rows.iter().map(|(_, row)| row.len).fold(0, u64::saturating_add);
     let mut query = sqlx::query(text).bind(signed(rows.len() as u64)).bind(signed(bytes));
@@ -38,16 +38,19 @@ pub(crate) fn bind_rows<'q>(text: SqlStr, rows: &[(CacheKey, &NewRow)]) -> Query
     query
 }
 
-/// The rows of a group's members, each key once: of several writes the last.
+/// The rows of a group's members, each place once: of several writes the last.
+///
+/// By hash, for within one statement a place that is new is not seen yet.
 pub(crate) fn rows_of<'t>(tasks: &[&'t Task], members: &[usize]) -> Vec<(CacheKey, &'t NewRow)> {
-    let mut places: HashMap<CacheKey, usize> = HashMap::with_capacity(members.len());
+    let mut places: HashMap<i64, usize> = HashMap::with_capacity(members.len());
     let mut rows: Vec<(CacheKey, &NewRow)> = Vec::with_capacity(members.len());
     for at in members {
         let Some(Task::Write(_, key, row)) = tasks.get(*at) else { continue };
-        match places.get(key).and_then(|place| rows.get_mut(*place)) {
-            Some(earlier) => earlier.1 = row,
+        let hash = hash_of(key);
+        match places.get(&hash).and_then(|place| rows.get_mut(*place)) {
+            Some(earlier) => *earlier = (*key, row),
             None => {
-                places.insert(*key, rows.len());
+                places.insert(hash, rows.len());
                 rows.push((*key, row));
             }
         }

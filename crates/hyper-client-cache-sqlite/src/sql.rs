@@ -71,12 +71,26 @@ pub(crate) fn hash_of(key: &CacheKey) -> i64 {
     XxHash3_64::oneshot(key.as_bytes()).cast_signed()
 }
 
+/// The id of the row at a place, in a table of places or in that of recent ones; NULL where there is no such place.
+///
+/// The larger table comes first: most of what is found is there.
+fn place(name: &str, hash: &str) -> String {
+    let of = |kind| format!("(SELECT id FROM {name}_{kind} WHERE hash = {hash})");
+    format!("coalesce({}, {})", of("places"), of("recent"))
+}
+
+/// The ids at the places of a number of hashes.
+fn places(name: &str, hashes: usize) -> String {
+    format!("SELECT {} FROM (VALUES {})", place(name, "column1"), list("(?)", hashes))
+}
+
 /// Reads the rows under one key of responses and of redirects, the latter with a `TRUE` behind them. Hash, key -> block,
 /// body, whether it is a redirect
 pub(crate) fn read_both() -> SqlStr {
     static TEXT: LazyLock<SqlStr> = LazyLock::new(|| {
         let of = |table: Table, is_redirect| {
-            format!("SELECT {}, {is_redirect} FROM {} WHERE hash = ?1 AND key = ?2", row(), table.name())
+            let (name, row) = (table.name(), row());
+            format!("SELECT {row}, {is_redirect} FROM {name} WHERE id = {} AND key = ?2", place(name, "?1"))
         };
         shared(format!("{} UNION ALL {}", of(Table::Responses, "FALSE"), of(Table::Redirects, "TRUE")))
     });
@@ -88,7 +102,10 @@ struct Texts {
     read_many: Sizes,
     upsert: Sizes,
     upsert_and_commit: Sizes,
+    settle: SqlStr,
     delete: Sizes,
+    evict: Sizes,
+    removed: Sizes,
     touch: Sizes,
     held: Sizes,
     block: SqlStr,
@@ -129,45 +146,40 @@ impl Texts {
         let name = table.name();
         let (row, block) = (row(), block());
         let live = "(retain_until IS NULL OR retain_until > ?)";
-        let named = "hash = ? AND key = ?";
-        let seen = "rowid, hash, substr(block, 1, 40)";
-        let upsert = |rows: usize| {
-            format!(
-                "UPDATE usage SET entries = entries + ? - gone.rows, bytes = bytes + ? - gone.total \
-                 FROM (SELECT count(*) AS rows, coalesce(sum(len), 0) AS total FROM {name} WHERE hash IN ({hashes})) \
-                 AS gone WHERE store = '{name}'; \
-                 INSERT INTO {name} (hash, key, retain_until, len, used, block, body) \
-                 SELECT column1, column2, column3, column4, column5, column6, column7 FROM (VALUES {values}) \
-                 WHERE column1 IS NOT NULL ON CONFLICT (hash) DO UPDATE SET key = excluded.key, \
-                 retain_until = excluded.retain_until, len = excluded.len, used = excluded.used, \
-                 block = excluded.block, body = excluded.body",
-                hashes = list("?", rows),
-                values = list("(?, ?, ?, ?, ?, ?, ?)", rows),
-            )
-        };
+        let named = format!("id = {} AND key = ?2", place(name, "?1"));
+        let gone = "len, hash, retain_until, key";
+        let seen = "id, hash, substr(block, 1, 40)";
         Self {
             read: shared(format!("SELECT {row} FROM {name} WHERE {named}")),
-            read_many: Sizes::new(|rows| format!("SELECT {row}, key FROM {name} WHERE hash IN ({})", list("?", rows))),
-            upsert: Sizes::new(upsert),
-            upsert_and_commit: Sizes::new(|rows| format!("BEGIN IMMEDIATE; {}; COMMIT", upsert(rows))),
-            delete: Sizes::new(|rows| {
-                format!("DELETE FROM {name} WHERE hash IN ({}) RETURNING len, retain_until, key", list("?", rows))
+            read_many: Sizes::new(|rows| {
+                format!("SELECT {row}, key FROM {name} WHERE id IN ({})", places(name, rows))
             }),
+            upsert: Sizes::new(|rows| upsert(name, rows)),
+            upsert_and_commit: Sizes::new(|rows| format!("BEGIN IMMEDIATE; {}; COMMIT", upsert(name, rows))),
+            settle: shared(format!(
+                "BEGIN IMMEDIATE; \
+                 INSERT OR REPLACE INTO {name}_places SELECT hash, id FROM {name}_recent ORDER BY hash; \
+                 DELETE FROM {name}_recent; UPDATE usage SET settled = last WHERE store = '{name}'; COMMIT"
+            )),
+            delete: Sizes::new(|rows| {
+                format!("DELETE FROM {name} WHERE id IN ({}) RETURNING {gone}", places(name, rows))
+            }),
+            evict: Sizes::new(|rows| {
+                format!("DELETE FROM {name} WHERE id IN ({}) RETURNING {gone}", list("?", rows))
+            }),
+            removed: Sizes::new(|rows| removed(name, rows)),
             touch: Sizes::new(|rows| {
                 format!(
                     "UPDATE {name} SET used = seen.column2 FROM (VALUES {}) AS seen \
-                     WHERE hash = seen.column1 AND used < seen.column2",
-                    list("(?, ?)", rows)
+                     WHERE id = {} AND used < seen.column2",
+                    list("(?, ?)", rows),
+                    place(name, "seen.column1")
                 )
             }),
-            held: Sizes::new(|rows| {
-                format!("SELECT count(*), coalesce(sum(len), 0) FROM {name} WHERE hash IN ({})", list("?", rows))
-            }),
+            held: Sizes::new(|rows| format!("SELECT {}", held(name, rows))),
             block: shared(format!("SELECT {block} FROM {name} WHERE {named}")),
-            keys: shared(format!("SELECT rowid, key FROM {name} WHERE rowid > ? AND {live} ORDER BY rowid LIMIT ?")),
-            heads: shared(format!(
-                "SELECT rowid, key, {block} FROM {name} WHERE rowid > ? AND {live} ORDER BY rowid LIMIT ?"
-            )),
+            keys: shared(format!("SELECT id, key FROM {name} WHERE id > ? AND {live} ORDER BY id LIMIT ?")),
+            heads: shared(format!("SELECT id, key, {block} FROM {name} WHERE id > ? AND {live} ORDER BY id LIMIT ?")),
             size: shared(format!(
                 "SELECT entries - (SELECT count(*) FROM {name} WHERE retain_until <= ?) FROM usage \
                  WHERE store = '{name}'"
@@ -176,26 +188,76 @@ impl Texts {
                 "SELECT bytes - (SELECT coalesce(sum(len), 0) FROM {name} WHERE retain_until <= ?) FROM usage \
                  WHERE store = '{name}'"
             )),
-            look: shared(format!("SELECT len, substr(block, 1, 40) FROM {name} WHERE {named} AND {live}")),
-            refresh: shared(format!("UPDATE {name} SET retain_until = ?, len = ?, used = ?, block = ? WHERE {named}")),
+            look: shared(format!(
+                "SELECT len, substr(block, 1, 40) FROM {name} WHERE {named} \
+                 AND (retain_until IS NULL OR retain_until > ?3)"
+            )),
+            refresh: shared(format!(
+                "UPDATE {name} SET retain_until = ?3, len = ?4, used = ?5, block = ?6 WHERE {named}"
+            )),
             clear: shared(format!(
-                "DELETE FROM {name}; UPDATE usage SET entries = 0, bytes = 0 WHERE store = '{name}'"
+                "DELETE FROM {name}; DELETE FROM {name}_recent; DELETE FROM {name}_places; \
+                 UPDATE usage SET entries = 0, bytes = 0, settled = last WHERE store = '{name}'"
             )),
             expire: shared(format!(
-                "DELETE FROM {name} WHERE rowid IN \
-                 (SELECT rowid FROM {name} WHERE retain_until <= ? LIMIT {MAX_ROWS}) RETURNING len"
+                "DELETE FROM {name} WHERE id IN \
+                 (SELECT id FROM {name} WHERE retain_until <= ? LIMIT {MAX_ROWS}) RETURNING {gone}"
             )),
-            oldest: shared(format!("SELECT hash, len, used, {block} FROM {name} ORDER BY used LIMIT ?")),
-            delete_range: shared(format!("DELETE FROM {name} WHERE key > ? AND key < ? RETURNING len")),
-            delete_damaged: shared(format!("DELETE FROM {name} WHERE {named} AND {block} IS ? RETURNING len")),
-            add: shared(format!("UPDATE usage SET entries = entries + ?, bytes = bytes + ? WHERE store = '{name}'")),
+            oldest: shared(format!("SELECT id, len, used, {block} FROM {name} ORDER BY used LIMIT ?")),
+            delete_range: shared(format!("DELETE FROM {name} WHERE key > ? AND key < ? RETURNING {gone}")),
+            delete_damaged: shared(format!("DELETE FROM {name} WHERE {named} AND {block} IS ?3 RETURNING {gone}")),
+            add: shared(format!("UPDATE usage SET bytes = bytes + ? WHERE store = '{name}'")),
             hashes: shared(format!(
-                "SELECT group_concat(hash, ' ') FROM (SELECT hash FROM {name} WHERE hash >= ? ORDER BY hash LIMIT ?)"
+                "SELECT group_concat(hash, ' ') FROM (SELECT hash FROM {name}_places WHERE hash >= ?1 \
+                 UNION ALL SELECT hash FROM {name}_recent WHERE hash >= ?1 ORDER BY hash LIMIT ?2)"
             )),
-            last: shared(format!("SELECT {seen} FROM {name} ORDER BY rowid DESC LIMIT ?")),
-            after: shared(format!("SELECT {seen} FROM {name} WHERE rowid >= ? ORDER BY rowid LIMIT ?")),
+            last: shared(format!("SELECT {seen} FROM {name} ORDER BY id DESC LIMIT ?")),
+            after: shared(format!("SELECT {seen} FROM {name} WHERE id >= ? ORDER BY id LIMIT ?")),
         }
     }
+}
+
+/// Replaced rows stay where they are, new ones get numbers after all that there ever were, and only theirs are new places.
+fn upsert(name: &str, rows: usize) -> String {
+    let values: Vec<String> = (1..=rows).map(|row| format!("(?, ?, ?, ?, ?, ?, ?, {row})")).collect();
+    let last = format!("(SELECT last FROM usage WHERE store = '{name}')");
+    format!(
+        "UPDATE usage SET entries = entries + ? - gone.rows, bytes = bytes + ? - gone.total \
+         FROM (SELECT {held}) AS gone WHERE store = '{name}'; \
+         INSERT INTO {name} (id, hash, key, retain_until, len, used, block, body) \
+         SELECT coalesce({place}, {last} + column8), \
+         column1, column2, column3, column4, column5, column6, column7 FROM (VALUES {values}) \
+         WHERE column1 IS NOT NULL ON CONFLICT (id) DO UPDATE SET hash = excluded.hash, key = excluded.key, \
+         retain_until = excluded.retain_until, len = excluded.len, used = excluded.used, \
+         block = excluded.block, body = excluded.body; \
+         INSERT OR REPLACE INTO {name}_recent SELECT hash, id FROM {name} WHERE id > {last}; \
+         UPDATE usage SET last = max(last, (SELECT max(id) FROM {name})) WHERE store = '{name}' \
+         RETURNING last - settled",
+        held = held(name, rows),
+        place = place(name, "column1"),
+        values = values.join(", "),
+    )
+}
+
+/// What a select says of the rows at the places of a number of hashes: how many there are, their bytes.
+fn held(name: &str, rows: usize) -> String {
+    format!("count(*) AS rows, coalesce(sum(len), 0) AS total FROM {name} WHERE id IN ({})", places(name, rows))
+}
+
+/// A place goes with its row, and only then: there may be others of the same hash in a damaged file.
+fn removed(name: &str, rows: usize) -> String {
+    let of = |kind| {
+        let hashes = list("?", rows);
+        format!(
+            "DELETE FROM {name}_{kind} WHERE hash IN ({hashes}) \
+             AND NOT EXISTS (SELECT 1 FROM {name} WHERE {name}.id = {name}_{kind}.id)"
+        )
+    };
+    format!(
+        "UPDATE usage SET entries = entries - ?, bytes = bytes - ? WHERE store = '{name}'; {}; {}",
+        of("recent"),
+        of("places")
+    )
 }
 
 /// What all tables hold together.
@@ -216,7 +278,8 @@ impl Table {
         self.texts().read_many.of(rows)
     }
 
-    /// number of rows, their bytes, padded hashes, then per row: hash, key, deadline, length, use, block, body
+    /// number of rows, their bytes, padded hashes, then per row: hash, key, deadline, length, use, block, body -> how many
+    /// places are recent
     pub(crate) fn upsert(self, rows: usize) -> SqlStr {
         self.texts().upsert.of(rows)
     }
@@ -226,9 +289,24 @@ impl Table {
         self.texts().upsert_and_commit.of(rows)
     }
 
-    /// hashes -> length, deadline, key of each that was there
+    /// Puts the recent places to the others, as a whole transaction.
+    pub(crate) fn settle(self) -> SqlStr {
+        self.texts().settle.clone()
+    }
+
+    /// hashes -> what went: length, hash, deadline, key of each
     pub(crate) fn delete(self, rows: usize) -> SqlStr {
         self.texts().delete.of(rows)
+    }
+
+    /// rows -> what went, as of [`delete`](Self::delete)
+    pub(crate) fn evict(self, rows: usize) -> SqlStr {
+        self.texts().evict.of(rows)
+    }
+
+    /// number of rows that went, their bytes, their padded hashes twice
+    pub(crate) fn removed(self, rows: usize) -> SqlStr {
+        self.texts().removed.of(rows)
     }
 
     /// pairs of hash and use
@@ -271,7 +349,7 @@ impl Table {
         self.texts().look.clone()
     }
 
-    /// deadline, length, use, block, hash, key
+    /// hash, key, deadline, length, use, block
     pub(crate) fn refresh(self) -> SqlStr {
         self.texts().refresh.clone()
     }
@@ -281,27 +359,27 @@ impl Table {
         self.texts().clear.clone()
     }
 
-    /// now -> length of each that went
+    /// now -> what went, as of [`delete`](Self::delete)
     pub(crate) fn expire(self) -> SqlStr {
         self.texts().expire.clone()
     }
 
-    /// limit -> hash, length, use, block
+    /// limit -> row, length, use, block
     pub(crate) fn oldest(self) -> SqlStr {
         self.texts().oldest.clone()
     }
 
-    /// two keys of parts, both excluded -> length of each that went
+    /// two keys of parts, both excluded -> what went, as of [`delete`](Self::delete)
     pub(crate) fn delete_range(self) -> SqlStr {
         self.texts().delete_range.clone()
     }
 
-    /// hash, key, block -> length of what went
+    /// hash, key, block -> what went, as of [`delete`](Self::delete)
     pub(crate) fn delete_damaged(self) -> SqlStr {
         self.texts().delete_damaged.clone()
     }
 
-    /// change of the number of entries, of their bytes
+    /// change of the bytes
     pub(crate) fn add(self) -> SqlStr {
         self.texts().add.clone()
     }

@@ -96,6 +96,27 @@ impl Writer {
         }
     }
 
+    /// Puts recent places to the others where they have become many, in a transaction for each table: some milliseconds.
+    pub(crate) async fn settle(&mut self) {
+        while let Some(table) = self.unsettled.pop() {
+            let outcome = async {
+                let mut held = self.access.connection().await?;
+                let done = sqlx::query(table.settle()).execute(held.sqlite()).await;
+                if done.is_err() {
+                    // Also where there is none to roll back.
+                    drop(sqlx::query("ROLLBACK").execute(held.sqlite()).await);
+                }
+                Ok::<_, SqliteError>(done?)
+            }
+            .await;
+            if let Err(error) = outcome {
+                // The next write says again that there are many.
+                tracing::debug!(%error, table = table.name(), "recent places stay where they are");
+                self.is_repaired(&error).await;
+            }
+        }
+    }
+
     /// Does a piece of what makes absent keys known.
     pub(crate) async fn go_on_counting(&mut self) {
         let Self { shared, access, census, .. } = self;

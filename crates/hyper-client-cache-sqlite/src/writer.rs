@@ -39,6 +39,7 @@ pub(crate) async fn run(shared: Arc<Shared>, access: Access, queue: mpsc::Receiv
         totals: None,
         freed: false,
         orphaned: false,
+        unsettled: Vec::new(),
         folded: Instant::now(),
         sweeps: VecDeque::new(),
         held_back: None,
@@ -57,6 +58,8 @@ pub(crate) struct Writer {
     pub(crate) freed: bool,
     /// Whether heads may be in memory whose parts are gone from the database.
     orphaned: bool,
+    /// The tables whose recent places have become many.
+    pub(crate) unsettled: Vec<Table>,
     folded: Instant,
     /// Removals of what is dead, done a chunk at a time between other work.
     sweeps: VecDeque<Sweep>,
@@ -108,6 +111,7 @@ impl Writer {
             if let Some(closing) = self.handle(batch).await {
                 break closing.reply;
             }
+            self.settle().await;
         };
         self.finish(closing).await;
     }
@@ -246,10 +250,10 @@ impl Writer {
         if fold {
             self.folded = Instant::now();
         }
-        let Self { shared, access, totals, freed, orphaned, census, .. } = self;
+        let Self { shared, access, totals, freed, orphaned, unsettled, census, .. } = self;
         let mut held = access.connection().await?;
         census.add(tasks);
-        let mut batch = Batch { connection: held.sqlite(), shared, totals, freed, orphaned, whole };
+        let mut batch = Batch { connection: held.sqlite(), shared, totals, freed, orphaned, unsettled, whole };
         batch.run(tasks, fold).await
     }
 
@@ -258,9 +262,10 @@ impl Writer {
         let Some(mut sweep) = self.sweeps.pop_front() else { return };
         let outcome = async {
             self.follow_file().await?;
-            let Self { shared, access, totals, freed, orphaned, .. } = &mut *self;
+            let Self { shared, access, totals, freed, orphaned, unsettled, .. } = &mut *self;
             let mut held = access.connection().await?;
-            let mut batch = Batch { connection: held.sqlite(), shared, totals, freed, orphaned, whole: false };
+            let connection = held.sqlite();
+            let mut batch = Batch { connection, shared, totals, freed, orphaned, unsettled, whole: false };
             batch::expire_chunk(&mut batch, sweep.table, sweep.now).await
         }
         .await;
@@ -289,9 +294,10 @@ impl Writer {
         }
         if !self.shared.uses.is_empty() {
             let result = async {
-                let Self { shared, access, totals, freed, orphaned, .. } = &mut self;
+                let Self { shared, access, totals, freed, orphaned, unsettled, .. } = &mut self;
                 let mut held = access.connection().await?;
-                let mut batch = Batch { connection: held.sqlite(), shared, totals, freed, orphaned, whole: false };
+                let connection = held.sqlite();
+            let mut batch = Batch { connection, shared, totals, freed, orphaned, unsettled, whole: false };
                 batch.run(&[], true).await
             }
             .await;

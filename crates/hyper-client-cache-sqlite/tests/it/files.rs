@@ -327,11 +327,11 @@ async fn a_newer_schema_is_refused_and_not_touched() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("demo.sqlite");
     cache_at(&path).await;
-    execute(&path, &["PRAGMA user_version = 3", "CREATE TABLE later (x)"]).await;
+    execute(&path, &["PRAGMA user_version = 4", "CREATE TABLE later (x)"]).await;
     let before = fs::read(&path).unwrap();
     let error = SqliteCache::open(&path).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
-    for part in ["demo.sqlite", "version 3", "update"] {
+    for part in ["demo.sqlite", "version 4", "update"] {
         assert!(error.to_string().contains(part), "{error}");
     }
     assert_eq!(fs::read(&path).unwrap(), before);
@@ -340,38 +340,43 @@ async fn a_newer_schema_is_refused_and_not_touched() {
 /// Case 143: what an older schema holds is a miss, and the file is brought to the current one, whatever hung on its tables.
 #[tokio::test]
 async fn an_older_schema_is_replaced() {
-    const COLUMNS: &str = "(key TEXT NOT NULL PRIMARY KEY, retain_until INTEGER, len INTEGER NOT NULL, used INTEGER NOT \
-                           NULL, block BLOB NOT NULL, body BLOB NOT NULL) STRICT";
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("demo.sqlite");
-    fs::write(&path, "").unwrap();
-    let mut connection = crate::support::bare(&path).await;
-    for statement in [
-        "PRAGMA auto_vacuum = INCREMENTAL",
-        "PRAGMA journal_mode = WAL",
-        "CREATE TABLE usage (store TEXT NOT NULL PRIMARY KEY, entries INTEGER NOT NULL, bytes INTEGER NOT NULL) STRICT",
-        &format!("CREATE TABLE responses {COLUMNS}"),
-        &format!("CREATE TABLE redirects {COLUMNS}"),
-        &format!("CREATE TABLE bodies {COLUMNS}"),
-        "CREATE INDEX responses_used ON responses (used)",
-        "CREATE TRIGGER evil AFTER DELETE ON responses BEGIN SELECT load_extension('evil'); END",
-        "INSERT INTO usage VALUES ('responses', 1, 4)",
-        "INSERT INTO responses VALUES ('key-00000001', NULL, 4, 1, x'00', x'00')",
-        "PRAGMA application_id = 1751343921",
-        "PRAGMA user_version = 1",
-    ] {
-        let statement = hyper_client_cache_sqlite::sqlx::AssertSqlSafe(statement);
-        hyper_client_cache_sqlite::sqlx::query(statement).execute(&mut connection).await.unwrap();
+    const COLUMNS: &str = "retain_until INTEGER, len INTEGER NOT NULL, used INTEGER NOT NULL, block BLOB NOT NULL, body \
+                           BLOB NOT NULL) STRICT";
+    let key_of = ["key TEXT NOT NULL PRIMARY KEY", "hash INTEGER NOT NULL, key TEXT NOT NULL"];
+    let values = ["'key-00000001', NULL, 4, 1, x'00', x'00'", "7, 'key-00000001', NULL, 4, 1, x'00', x'00'"];
+    for (version, (key_of, values)) in (1..).zip(key_of.into_iter().zip(values)) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("demo.sqlite");
+        fs::write(&path, "").unwrap();
+        let mut connection = crate::support::bare(&path).await;
+        for statement in [
+            "PRAGMA auto_vacuum = INCREMENTAL",
+            "PRAGMA journal_mode = WAL",
+            "CREATE TABLE usage (store TEXT NOT NULL PRIMARY KEY, entries INTEGER NOT NULL, bytes INTEGER NOT NULL) STRICT",
+            &format!("CREATE TABLE responses ({key_of}, {COLUMNS}"),
+            &format!("CREATE TABLE redirects ({key_of}, {COLUMNS}"),
+            &format!("CREATE TABLE bodies ({key_of}, {COLUMNS}"),
+            "CREATE UNIQUE INDEX redirects_hash ON redirects (key)",
+            "CREATE INDEX responses_used ON responses (used)",
+            "CREATE TRIGGER evil AFTER DELETE ON responses BEGIN SELECT load_extension('evil'); END",
+            "INSERT INTO usage VALUES ('responses', 1, 4)",
+            &format!("INSERT INTO responses VALUES ({values})"),
+            "PRAGMA application_id = 1751343921",
+            &format!("PRAGMA user_version = {version}"),
+        ] {
+            let statement = hyper_client_cache_sqlite::sqlx::AssertSqlSafe(statement);
+            hyper_client_cache_sqlite::sqlx::query(statement).execute(&mut connection).await.unwrap();
+        }
+        crate::support::close(connection).await;
+        let cache = SqliteCache::open(&path).await.unwrap();
+        assert_eq!(cache.responses().read(&key(1)).await.unwrap(), None);
+        assert_eq!(cache.responses().size().await.unwrap(), 0);
+        cache.responses().write(&key(2), Entry::new("head", "body")).await.unwrap();
+        cache.close().await.unwrap();
+        assert_eq!(number(&path, "PRAGMA user_version").await, 3);
+        assert_eq!(number(&path, "SELECT count(*) FROM sqlite_schema WHERE name = 'evil'").await, 0);
+        assert_eq!(beside(&path), ["demo.sqlite"]);
     }
-    crate::support::close(connection).await;
-    let cache = SqliteCache::open(&path).await.unwrap();
-    assert_eq!(cache.responses().read(&key(1)).await.unwrap(), None);
-    assert_eq!(cache.responses().size().await.unwrap(), 0);
-    cache.responses().write(&key(2), Entry::new("head", "body")).await.unwrap();
-    cache.close().await.unwrap();
-    assert_eq!(number(&path, "PRAGMA user_version").await, 2);
-    assert_eq!(number(&path, "SELECT count(*) FROM sqlite_schema WHERE name = 'evil'").await, 0);
-    assert_eq!(beside(&path), ["demo.sqlite"]);
 }
 
 /// Case 144: a database that was made and then left, because the process was killed, is finished.
@@ -387,7 +392,7 @@ async fn an_unfinished_database_is_finished() {
         fs::write(&path, "").unwrap();
         execute(&path, statements).await;
         cache_at(&path).await;
-        assert_eq!(number(&path, "PRAGMA user_version").await, 2);
+        assert_eq!(number(&path, "PRAGMA user_version").await, 3);
         assert_eq!(number(&path, "PRAGMA application_id").await, 1_751_343_921);
         assert_eq!(number(&path, "SELECT count(*) FROM responses").await, 1);
     }
@@ -409,12 +414,13 @@ async fn a_new_database_is_as_it_should_be() {
 /// before anything in it runs.
 #[tokio::test]
 async fn a_hostile_schema_is_set_aside() {
-    let hostile: [&[&str]; 5] = [
+    let hostile: [&[&str]; 6] = [
         &["CREATE TRIGGER evil AFTER INSERT ON responses BEGIN DELETE FROM redirects; END"],
         &["CREATE VIEW evil AS SELECT load_extension('evil')"],
         &["CREATE TABLE evil (x)"],
         &["DROP TABLE redirects", "CREATE VIEW redirects AS SELECT * FROM responses"],
         &["CREATE INDEX evil ON responses (abs(len))"],
+        &["DROP TABLE responses_places", "CREATE VIEW responses_places AS SELECT hash, id FROM responses"],
     ];
     for statements in hostile {
         let folder = tempfile::tempdir().unwrap();
