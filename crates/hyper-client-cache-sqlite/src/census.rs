@@ -459,7 +459,11 @@ mod tests {
                     2 if random(4) == 0 => two.by_other("VACUUM".into()).await,
                     3 if random(4) == 0 => two.delete_by_other(table, "TRUE".into()).await,
                     4 => two.by_other(format!("UPDATE {name} SET block = randomblob(40) WHERE id > 20")).await,
-                    5 => two.by_other("UPDATE usage SET last = max(last - 100, 0)".into()).await,
+                    5 => {
+                        // As it once was.
+                        let last = format!("UPDATE usage SET last = coalesce((SELECT max(id) FROM {name}), 0)");
+                        two.by_other(format!("{last} WHERE store = '{name}'")).await;
+                    }
                     6 => two.settle_by_other(table).await,
                     _ => {
                         let (from, number) = (random(400), random(70));

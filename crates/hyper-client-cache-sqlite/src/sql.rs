@@ -151,9 +151,7 @@ impl Texts {
         let seen = "id, hash, substr(block, 1, 40)";
         Self {
             read: shared(format!("SELECT {row} FROM {name} WHERE {named}")),
-            read_many: Sizes::new(|rows| {
-                format!("SELECT {row}, key FROM {name} WHERE id IN ({})", places(name, rows))
-            }),
+            read_many: Sizes::new(|rows| format!("SELECT {row}, key FROM {name} WHERE id IN ({})", places(name, rows))),
             upsert: Sizes::new(|rows| upsert(name, rows)),
             upsert_and_commit: Sizes::new(|rows| format!("BEGIN IMMEDIATE; {}; COMMIT", upsert(name, rows))),
             settle: shared(format!(
@@ -164,9 +162,7 @@ impl Texts {
             delete: Sizes::new(|rows| {
                 format!("DELETE FROM {name} WHERE id IN ({}) RETURNING {gone}", places(name, rows))
             }),
-            evict: Sizes::new(|rows| {
-                format!("DELETE FROM {name} WHERE id IN ({}) RETURNING {gone}", list("?", rows))
-            }),
+            evict: Sizes::new(|rows| format!("DELETE FROM {name} WHERE id IN ({}) RETURNING {gone}", list("?", rows))),
             removed: Sizes::new(|rows| removed(name, rows)),
             touch: Sizes::new(|rows| {
                 format!(

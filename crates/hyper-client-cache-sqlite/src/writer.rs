@@ -297,7 +297,7 @@ impl Writer {
                 let Self { shared, access, totals, freed, orphaned, unsettled, .. } = &mut self;
                 let mut held = access.connection().await?;
                 let connection = held.sqlite();
-            let mut batch = Batch { connection, shared, totals, freed, orphaned, unsettled, whole: false };
+                let mut batch = Batch { connection, shared, totals, freed, orphaned, unsettled, whole: false };
                 batch.run(&[], true).await
             }
             .await;

@@ -16,6 +16,7 @@ mod crowded;
 mod damage;
 mod files;
 mod lifecycle;
+mod places;
 mod processes;
 mod support;
 mod tier;
