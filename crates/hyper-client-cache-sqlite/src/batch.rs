@@ -98,7 +98,8 @@ impl Batch<'_> {
     /// Executes a text that ends with an upsert's, and notes what it says of the recent places.
     async fn upsert(&mut self, table: Table, text: SqlStr, rows: &[(CacheKey, &NewRow)]) -> Result<()> {
         let found = bind_rows(text, rows).fetch_all(&mut *self.connection).await?;
-        let recent = found.first().map(|row| row.try_get::<i64, _>(0)).transpose()?.unwrap_or(0);
+        // Without its row in `usage` no row of the table would get a place.
+        let recent: i64 = found.first().ok_or(SqliteError::Broken)?.try_get(0)?;
         if recent >= RECENT && !self.unsettled.contains(&table) {
             self.unsettled.push(table);
         }

@@ -293,7 +293,7 @@ mod tests {
             sqlx::query("BEGIN").execute(&mut self.other).await.unwrap();
             for name in names {
                 // The head makes a block of its own each time, as `randomblob` does.
-                self.inserted += 1;
+                self.inserted = self.inserted.saturating_add(1);
                 let row = NewRow::new(Entry::new(self.inserted.to_string(), ""), 1);
                 let rows = [(key(&name), &row)];
                 bind_rows(table.upsert(1), &rows).execute(&mut self.other).await.unwrap();

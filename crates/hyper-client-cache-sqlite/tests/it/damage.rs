@@ -130,6 +130,29 @@ async fn two_handles_set_a_file_aside_once() {
     assert_eq!(two.responses().read(&key(1)).await.unwrap(), Some(entry));
 }
 
+/// Case 141: a file in which no row could be found again, or none be numbered.
+#[tokio::test]
+async fn a_file_whose_counters_are_nonsense_is_set_aside() {
+    for damage in [
+        "DELETE FROM usage WHERE store = 'responses'",
+        "UPDATE usage SET last = 9223372036854775807",
+        "UPDATE responses SET id = 9223372036854775807 WHERE key = 'key-00000003'",
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("demo.sqlite");
+        filled(&path).await.close().await.unwrap();
+        execute(&path, &[damage]).await;
+        let cache = SqliteCache::open(&path).await.unwrap();
+        for number in 1..4 {
+            let entry = Entry::new("new", number.to_string());
+            cache.responses().write(&key(number + 1000), entry.clone()).await.unwrap();
+            assert_eq!(cache.responses().read(&key(number + 1000)).await.unwrap(), Some(entry), "{damage}");
+        }
+        assert_eq!(set_aside(&path), 1, "{damage}");
+        cache.close().await.unwrap();
+    }
+}
+
 /// Case 149: the file is deleted while the cache is open: misses, then a new file.
 #[tokio::test]
 async fn a_deleted_file_is_made_again() {
