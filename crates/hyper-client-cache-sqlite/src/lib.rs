@@ -8,7 +8,8 @@
 //! Below them `engine` is what all handles share: `absent` (what a look-up need not ask for; `bloom`), `reader` (a few
 //! connections and the gathering of reads; `lease`), and the way to `writer` (one task; `queue`, `plan`, `batch`, `rows`,
 //! `census`, `eviction`, `orphans`, `uses`, `upkeep`).
-//! `open`, `schema`, `path` and `quarantine` deal with a file of unknown origin, `connect` and `sql` with the driver.
+//! `open`, `schema`, `path` and `quarantine` deal with a file of unknown origin, `connect` and `sql` (`places`) with the
+//! driver.
 
 mod cache;
 mod config;
@@ -42,6 +43,7 @@ mod quarantine;
 mod schema;
 
 mod connect;
+mod places;
 mod sql;
 
 mod error;

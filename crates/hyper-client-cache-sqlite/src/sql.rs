@@ -9,6 +9,8 @@ use hyper_client_cache_core::storage::{CacheKey, frame};
 use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 use twox_hash::XxHash3_64;
 
+use crate::places::{held, ids, place, removed, settle, upsert};
+
 /// One of the three tables of a cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Table {
@@ -69,19 +71,6 @@ fn block() -> String {
 /// That is no loss to a cache, and needs some billions of entries or of attempts. Part of the stored format.
 pub(crate) fn hash_of(key: &CacheKey) -> i64 {
     XxHash3_64::oneshot(key.as_bytes()).cast_signed()
-}
-
-/// The id of the row at a place, in a table of places or in that of recent ones; NULL where there is no such place.
-///
-/// The larger table comes first: most of what is found is there.
-fn place(name: &str, hash: &str) -> String {
-    let of = |kind| format!("(SELECT id FROM {name}_{kind} WHERE hash = {hash})");
-    format!("coalesce({}, {})", of("places"), of("recent"))
-}
-
-/// The ids at the places of a number of hashes.
-fn places(name: &str, hashes: usize) -> String {
-    format!("SELECT {} FROM (VALUES {})", place(name, "column1"), list("(?)", hashes))
 }
 
 /// Reads the rows under one key of responses and of redirects, the latter with a `TRUE` behind them. Hash, key -> block,
@@ -151,17 +140,11 @@ impl Texts {
         let seen = "id, hash, substr(block, 1, 40)";
         Self {
             read: shared(format!("SELECT {row} FROM {name} WHERE {named}")),
-            read_many: Sizes::new(|rows| format!("SELECT {row}, key FROM {name} WHERE id IN ({})", places(name, rows))),
+            read_many: Sizes::new(|rows| format!("SELECT {row}, key FROM {name} WHERE id IN ({})", ids(name, rows))),
             upsert: Sizes::new(|rows| upsert(name, rows)),
             upsert_and_commit: Sizes::new(|rows| format!("BEGIN IMMEDIATE; {}; COMMIT", upsert(name, rows))),
-            settle: shared(format!(
-                "BEGIN IMMEDIATE; \
-                 INSERT OR REPLACE INTO {name}_places SELECT hash, id FROM {name}_recent ORDER BY hash; \
-                 DELETE FROM {name}_recent; UPDATE usage SET settled = last WHERE store = '{name}'; COMMIT"
-            )),
-            delete: Sizes::new(|rows| {
-                format!("DELETE FROM {name} WHERE id IN ({}) RETURNING {gone}", places(name, rows))
-            }),
+            settle: shared(settle(name)),
+            delete: Sizes::new(|rows| format!("DELETE FROM {name} WHERE id IN ({}) RETURNING {gone}", ids(name, rows))),
             evict: Sizes::new(|rows| format!("DELETE FROM {name} WHERE id IN ({}) RETURNING {gone}", list("?", rows))),
             removed: Sizes::new(|rows| removed(name, rows)),
             touch: Sizes::new(|rows| {
@@ -211,49 +194,6 @@ impl Texts {
             after: shared(format!("SELECT {seen} FROM {name} WHERE id >= ? ORDER BY id LIMIT ?")),
         }
     }
-}
-
-/// Replaced rows stay where they are, new ones get numbers after all that there ever were, and only theirs are new places.
-fn upsert(name: &str, rows: usize) -> String {
-    let values: Vec<String> = (1..=rows).map(|row| format!("(?, ?, ?, ?, ?, ?, ?, {row})")).collect();
-    let last = format!("(SELECT last FROM usage WHERE store = '{name}')");
-    format!(
-        "UPDATE usage SET entries = entries + ? - gone.rows, bytes = bytes + ? - gone.total \
-         FROM (SELECT {held}) AS gone WHERE store = '{name}'; \
-         INSERT INTO {name} (id, hash, key, retain_until, len, used, block, body) \
-         SELECT coalesce({place}, {last} + column8), \
-         column1, column2, column3, column4, column5, column6, column7 FROM (VALUES {values}) \
-         WHERE column1 IS NOT NULL ON CONFLICT (id) DO UPDATE SET hash = excluded.hash, key = excluded.key, \
-         retain_until = excluded.retain_until, len = excluded.len, used = excluded.used, \
-         block = excluded.block, body = excluded.body; \
-         INSERT OR REPLACE INTO {name}_recent SELECT hash, id FROM {name} WHERE id > {last}; \
-         UPDATE usage SET last = max(last, (SELECT max(id) FROM {name})) WHERE store = '{name}' \
-         RETURNING last - settled",
-        held = held(name, rows),
-        place = place(name, "column1"),
-        values = values.join(", "),
-    )
-}
-
-/// What a select says of the rows at the places of a number of hashes: how many there are, their bytes.
-fn held(name: &str, rows: usize) -> String {
-    format!("count(*) AS rows, coalesce(sum(len), 0) AS total FROM {name} WHERE id IN ({})", places(name, rows))
-}
-
-/// A place goes with its row, and only then: there may be others of the same hash in a damaged file.
-fn removed(name: &str, rows: usize) -> String {
-    let of = |kind| {
-        let hashes = list("?", rows);
-        format!(
-            "DELETE FROM {name}_{kind} WHERE hash IN ({hashes}) \
-             AND NOT EXISTS (SELECT 1 FROM {name} WHERE {name}.id = {name}_{kind}.id)"
-        )
-    };
-    format!(
-        "UPDATE usage SET entries = entries - ?, bytes = bytes - ? WHERE store = '{name}'; {}; {}",
-        of("recent"),
-        of("places")
-    )
 }
 
 /// What all tables hold together.
@@ -401,7 +341,7 @@ fn shared(text: String) -> SqlStr {
     AssertSqlSafe(Arc::<str>::from(text)).into_sql_str()
 }
 
-fn list(item: &str, count: usize) -> String {
+pub(crate) fn list(item: &str, count: usize) -> String {
     vec![item; count].join(", ")
 }
 
