@@ -223,7 +223,11 @@ impl Engine {
                 self.share(&head, body, announced, selecting, None, None, leader)
             }
             _ => {
-                land(leader, Verdict::Alone);
+                match leader {
+                    // One that fails is not like this for long.
+                    Some(leader) if !head.status.is_server_error() => leader.land_unshared(self.clock.now()),
+                    leader => land(leader, Verdict::Alone),
+                }
                 CacheBody::untouched(body)
             }
         };

@@ -73,7 +73,9 @@ where
         let group = keyer.group(request.uri());
         let mut flight_key = flight::key_of(&primary, request.headers(), &settings, &keyer, &ticket.found);
         let method = key::effective_method(request.method(), request.headers(), &matching);
-        let joins = if ticket.lookup.may_join(&method) { MAX_JOINS } else { 0 };
+        let may_join =
+            ticket.lookup.may_join(&method) && !engine.flights.is_unshared(&flight_key, || engine.clock.now());
+        let joins = if may_join { MAX_JOINS } else { 0 };
         for _ in 0..joins {
             let generation = engine.ledger.generation(&group);
             let waiter = match engine.flights.join(flight_key, primary, generation) {

@@ -210,6 +210,7 @@ impl Engine {
     fn is_asked_for(&self, asked: Asked<'_>, primary: &CacheKey, found: &Found) -> bool {
         let keyer = asked.settings.keyer(asked.matching);
         let generation = self.ledger.generation(&keyer.group(asked.uri));
-        self.flights.has(&flight::key_of(primary, asked.headers, asked.settings, &keyer, found), generation)
+        let key = flight::key_of(primary, asked.headers, asked.settings, &keyer, found);
+        self.flights.has(&key, generation) && !self.flights.is_unshared(&key, || self.clock.now())
     }
 }

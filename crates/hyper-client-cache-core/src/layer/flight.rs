@@ -13,12 +13,14 @@ use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::SystemTime;
 
 use http::{HeaderMap, HeaderName, StatusCode, Version, header};
 use tokio::sync::Notify;
 
 use super::lookup::Found;
 use super::stream::{Reader, Shared};
+use super::unshared::Unshared;
 use crate::cache::ledger::Generation;
 use crate::cache::{ResponseRecord, Selecting, Stored};
 use crate::error::Error;
@@ -32,6 +34,8 @@ pub(super) struct Flights {
     map: Mutex<HashMap<CacheKey, Arc<Flight>>>,
     // Counts flights that have ended, by a hash of their primary key.
     landed: [AtomicU64; 64],
+    // Where nobody need wait.
+    unshared: Unshared,
 }
 
 /// What a request is to a flight.
@@ -42,7 +46,7 @@ pub(super) enum Role {
 
 impl Default for Flights {
     fn default() -> Self {
-        Self { map: Mutex::default(), landed: [const { AtomicU64::new(0) }; 64] }
+        Self { map: Mutex::default(), landed: [const { AtomicU64::new(0) }; 64], unshared: Unshared::default() }
     }
 }
 
@@ -85,6 +89,11 @@ impl Flights {
     /// Whether [`join`](Self::join) would find a flight of `key` in `generation`.
     pub(super) fn has(&self, key: &CacheKey, generation: Generation) -> bool {
         self.lock().get(key).is_some_and(|flight| flight.generation == generation)
+    }
+
+    /// Whether somebody has waited for a flight of `key` in vain a moment ago, so that nobody should now.
+    pub(super) fn is_unshared(&self, key: &CacheKey, now: impl FnOnce() -> SystemTime) -> bool {
+        self.unshared.has(key, now)
     }
 
     /// How many flights there are.
@@ -236,6 +245,15 @@ impl Leader {
     /// Whether anybody waits by now for what becomes of it.
     pub(super) fn has_waiters(&self) -> bool {
         self.landing.as_ref().is_some_and(|landing| landing.flight.lock().waiters > 0)
+    }
+
+    /// Ends the flight with an answer that is for nobody else, and that the next will be too: whoever has waited for it
+    /// has done so in vain.
+    pub(super) fn land_unshared(self, now: SystemTime) {
+        if let Some(landing) = self.landing.as_ref().filter(|_| self.has_waiters()) {
+            landing.flights.unshared.note(&landing.key, now);
+        }
+        self.land(Verdict::Alone);
     }
 
     /// Ends the flight with `verdict`.

@@ -3,11 +3,11 @@
 //! The algorithm reads top to bottom in `service`; each step is in the file of its name:
 //! `route` (what is to be done about a request), `explain` (the same for who only asks), `lookup` (what is stored for
 //! it), `search` (what is stored for another URL and answers it too), `head` (what a HEAD has to do with a stored GET), `bypass` (past the cache), `exchange` (ask the origin, once for all who ask),
-//! `answer` (what becomes of its answer), `flight` (who asks and who waits), `stream` and `spool` (a body that is read
+//! `answer` (what becomes of its answer), `flight` (who asks and who waits), `unshared` (where nobody need wait), `stream` and `spool` (a body that is read
 //! and stored at once), `deposit` (what is stored in the end), `invalidate` (what an unsafe request removes), `refresh`
 //! (revalidation in the background), `backoff` (when a refresh that failed may be tried again), `hosts` (how many
 //! requests are with one host at a time), `renew` (another lifetime for what is stored), `rekey` (other keys for it),
-//! `purge` (what removes the expired), `body` (what the caller reads), `mend` (what goes on where a part of a stored body is gone),
+//! `purge` (what removes the expired), `body` (what the caller reads), `mend` (what goes on from the origin where the cache cannot),
 //! `control` (what may be changed while all that goes on), `replay` (a request's body that can be sent again).
 //!
 //! ```
@@ -49,6 +49,8 @@ mod exchange;
 mod answer;
 
 mod flight;
+
+mod unshared;
 
 mod finish;
 

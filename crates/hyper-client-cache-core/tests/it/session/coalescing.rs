@@ -143,6 +143,36 @@ async fn variants_that_are_learned_late_cost_one_request_each() {
     }
 }
 
+/// Case 193: where somebody has waited for an answer that was not for him, nobody waits for the next, for a little while.
+#[tokio::test]
+async fn nobody_waits_twice_for_what_is_not_shared() {
+    let origin = Origin::scripted().await;
+    let gates = [Gate::new(), Gate::new(), Gate::new()];
+    let held = |gate: usize| Answer::ok("x").header("cache-control", "no-store").after(&gates[gate]);
+    origin.on("/a", [held(0), held(0), held(1), held(1), held(1), held(2)]);
+    let (session, clock) = session();
+    let url = origin.url("/a");
+    for (round, (count, at_once)) in [(2, 1), (3, 3), (2, 1)].into_iter().enumerate() {
+        let asked = begin(&session, &url, &[], count).await;
+        eventually("as many are with the origin", || gates[round].arrivals() == at_once).await;
+        // Who waits has its place by now.
+        waiting().await;
+        assert_eq!(gates[round].arrivals(), at_once, "{round}");
+        gates[round].open();
+        assert!(answers(asked).await.iter().all(|(outcome, _)| *outcome == Outcome::Miss));
+        if round == 1 {
+            clock.advance(Duration::from_secs(5));
+        }
+    }
+    assert_eq!(origin.count(), 7);
+    // Who waits for nobody is not remembered.
+    origin.on("/b", [Answer::ok("x").header("cache-control", "no-store"), fresh(Answer::ok("y"))]);
+    answers(begin(&session, &origin.url("/b"), &[], 1).await).await;
+    let shared = answers(begin(&session, &origin.url("/b"), &[], 3).await).await;
+    assert_eq!(shared.iter().filter(|(outcome, _)| *outcome == Outcome::Miss).count(), 1);
+    settled(&session, 1, 0).await;
+}
+
 /// Case 193: once it is known which fields select, nobody waits for another variant.
 #[tokio::test]
 async fn variants_that_are_known_do_not_wait_for_each_other() {
