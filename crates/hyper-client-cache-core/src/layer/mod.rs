@@ -130,6 +130,10 @@ pub const INLINE_LIMIT: u64 = 256 * 1024;
 const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Puts a cache before a service. Cheap to clone; clones and all services made by them share one engine.
+///
+/// The Tokio runtime in which the services are used must have its timers
+/// ([`enable_time`](tokio::runtime::Builder::enable_time)): whoever waits for a store, or for another's answer, does so for
+/// a limited time, and Tokio panics where there is no timer for that.
 #[derive(Clone, Debug)]
 pub struct CacheLayer {
     handle: Arc<Handle>,
