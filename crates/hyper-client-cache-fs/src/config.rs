@@ -91,7 +91,8 @@ impl FsConfig {
     }
 
     /// The most bytes that head and body of one entry may have together, up to [`MAX_ENTRY_LEN`](crate::MAX_ENTRY_LEN),
-    /// which is the default. Larger bodies are kept in parts, each an entry.
+    /// which is the default. Larger bodies are kept in parts, each an entry. A session needs at least
+    /// 32 KiB.
     pub const fn max_entry_len(mut self, limit: u64) -> Self {
         self.max_entry_len = limit;
         self

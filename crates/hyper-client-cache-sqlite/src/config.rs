@@ -14,6 +14,7 @@ use crate::cache::SqliteCache;
 use crate::engine::{Engine, MAX_ENTRY_LEN};
 use crate::error::{Result, SqliteError};
 use crate::path;
+use crate::queue::ENTRY_OVERHEAD;
 use crate::sql::Table;
 use crate::storage::SqliteStorage;
 
@@ -112,7 +113,8 @@ impl SqliteConfig {
     }
 
     /// The most bytes that head and body of one entry may have together, up to [`MAX_ENTRY_LEN`](crate::MAX_ENTRY_LEN),
-    /// which is the default. Larger bodies are kept in parts, each an entry. The head alone may have 1 MiB.
+    /// which is the default. Larger bodies are kept in parts, each an entry. The head alone may have 1 MiB. A session needs at least
+    /// 32 KiB.
     pub const fn max_entry_len(mut self, limit: u64) -> Self {
         self.max_entry_len = limit;
         self
@@ -195,8 +197,11 @@ impl SqliteConfig {
     /// The options after a check, with the location resolved.
     pub(crate) fn checked(mut self) -> Result<(Self, Option<PathBuf>)> {
         let setting = |text: &str| Err(SqliteError::Setting(text.to_owned()));
-        if self.max_bytes == Some(0) {
-            return setting("`max_bytes` is 0: give a number of bytes, or `None` for no bound");
+        if let Some(limit @ ..=ENTRY_OVERHEAD) = self.max_bytes {
+            return Err(SqliteError::Setting(format!(
+                "`max_bytes` is {limit}: the upkeep of one entry counts for {ENTRY_OVERHEAD}, so give more, or `None` for no \
+                 bound"
+            )));
         }
         if self.max_entry_len == 0 || self.max_entry_len > MAX_ENTRY_LEN {
             return Err(SqliteError::Setting(format!(

@@ -20,6 +20,10 @@ use crate::policy::Settings;
 /// What of a storage's limit is left for the head.
 const HEAD_ROOM: u64 = 16 * 1024;
 
+/// The least that a storage's entries may have (32 KiB): with less, small bodies would be in parts, and large ones in parts
+/// of a few bytes.
+const LEAST_ENTRY_LEN: u64 = 32 * 1024;
+
 /// How often what is past its deadline may be removed at most.
 const LEAST_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -163,7 +167,8 @@ impl CacheLayerBuilder {
     /// Makes the layer.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] where a setting is impossible; the message names it.
+    /// [`ErrorKind::Config`] where a setting is impossible; the message names it. Also where the cache takes only entries
+    /// of less than 32 KiB ([`StorageInfo::max_entry_len`](crate::storage::StorageInfo::max_entry_len)).
     pub fn build(self) -> Result<CacheLayer> {
         self.settings.validate()?;
         let options = self.options;
@@ -180,6 +185,7 @@ impl CacheLayerBuilder {
         if options.purge_every.is_some_and(|interval| interval < LEAST_INTERVAL) {
             return Err(Error::new(ErrorKind::Config, "`purge_every` is under a second: give more, or `None`"));
         }
+        check_entry_len(&*self.cache)?;
         let max_entry_len = self.cache.responses().info().max_entry_len.unwrap_or(u64::MAX);
         let engine = Arc::new(Engine {
             ledger: Ledger::of(self.cache, self.clock.clone()),
@@ -199,5 +205,20 @@ impl CacheLayerBuilder {
         let handle = Handle { engine, tasks: Tasks::new(options.max_refreshes), purge };
         handle.begin();
         Ok(CacheLayer { handle: Arc::new(handle) })
+    }
+}
+
+/// Refuses a cache that has no room for the usual response in one entry.
+fn check_entry_len(cache: &dyn Cache) -> Result<()> {
+    let storages = [cache.responses(), cache.redirects()].into_iter().chain(cache.bodies());
+    match storages.filter_map(|storage| storage.info().max_entry_len).min() {
+        Some(len @ ..LEAST_ENTRY_LEN) => {
+            let problem = format!(
+                "the cache's `max_entry_len` is {len}, as it was set or as its `max_bytes` allows: a session needs at least \
+                 {LEAST_ENTRY_LEN}"
+            );
+            Err(Error::new(ErrorKind::Config, problem))
+        }
+        _ => Ok(()),
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use hyper_client_cache_core::ErrorKind;
 use hyper_client_cache_core::cache::Cache;
 use hyper_client_cache_core::storage::Entry;
-use hyper_client_cache_sqlite::SqliteCache;
+use hyper_client_cache_sqlite::{ENTRY_OVERHEAD, SqliteCache};
 
 use crate::support::{execute, key, number, text};
 
@@ -79,6 +79,7 @@ async fn reading_only_makes_no_file() {
 async fn impossible_settings_are_errors_that_name_them() {
     for (config, name) in [
         (SqliteCache::builder("x").use_temp(true).max_bytes(0), "max_bytes"),
+        (SqliteCache::builder("x").use_temp(true).max_bytes(ENTRY_OVERHEAD), "max_bytes"),
         (SqliteCache::builder("x").use_temp(true).read_connections(0), "read_connections"),
         (SqliteCache::builder("x").use_temp(true).max_entry_len(0), "max_entry_len"),
         (SqliteCache::builder("x").use_temp(true).read_only(true), "read_only"),

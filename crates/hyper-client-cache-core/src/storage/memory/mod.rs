@@ -83,7 +83,8 @@ impl MemoryStorageBuilder {
     }
 
     /// The most bytes that head and body of one entry may have together; `None`: what fits into
-    /// [`max_bytes`](Self::max_bytes). The default is a sixteenth of that, or 8 MiB where that is more.
+    /// [`max_bytes`](Self::max_bytes). The default is a sixteenth of that, or 8 MiB where that is more. A session needs at least
+    /// 32 KiB.
     ///
     /// An entry is never larger than what fits, so [`StorageInfo::max_entry_len`] may say less than was asked for.
     /// The closer this is to `max_bytes`, the fewer parts the storage can be split into for concurrent use.

@@ -111,6 +111,39 @@ async fn the_layer_works_around_any_service() {
     }
 }
 
+/// A cache in whose entries no usual response has room is refused, whichever of its storages it is; one with the least
+/// that is accepted keeps small bodies whole, and large ones in parts of about as much.
+#[tokio::test]
+async fn a_cache_for_tiny_entries_is_refused() {
+    const LEAST: u64 = 32 * 1024;
+
+    let memory = |len| MemoryStorage::builder().max_entry_len(len).build().unwrap();
+    let built = |lens: [u64; 3]| {
+        let [responses, redirects, bodies] = lens.map(memory);
+        CacheLayer::builder(StorageCache::new(responses, redirects).with_bodies(bodies)).build()
+    };
+    for place in 0..3 {
+        let mut lens = [LEAST; 3];
+        lens[place] = LEAST - 1;
+        let error = built(lens).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(error.to_string().contains("`max_entry_len`") && error.to_string().contains("32768"), "{error}");
+    }
+    let small = MemoryCache::builder().max_bytes(20_000).build().unwrap();
+    assert!(CacheLayer::builder(small).build().unwrap_err().to_string().contains("`max_bytes`"));
+    for (len, expected) in [(10, 0), (16 * 1024, 0), (100_000, 4)] {
+        let layer = built([LEAST; 3]).unwrap();
+        let service = layer.layer(Scripted::new(move |_| async move { Ok(ok(full(vec![7; len]))) }));
+        for outcome_of in [Outcome::Miss, Outcome::Hit] {
+            let response = call(&service).await.unwrap();
+            assert_eq!(outcome(&response), outcome_of);
+            assert_eq!(bytes(response).await.len(), len);
+            layer.flush().await;
+        }
+        assert_eq!(layer.cache().bodies().unwrap().size().await.unwrap(), expected, "{len}");
+    }
+}
+
 /// Case 102: header lines by the ten thousand, of names by the ten thousand or of one, are the response and nothing else.
 #[tokio::test]
 async fn header_lines_without_number_are_handed_on_and_not_stored() {
