@@ -12,9 +12,9 @@ use anyhow::{Context, Result, bail};
 use lexopt::prelude::*;
 use serde::Deserialize;
 
-use crate::services::{Servers, Service};
+use crate::services::{Servers, Service, install};
 use crate::summary::Summary;
-use crate::workspace::Workspace;
+use crate::workspace::{UMBRELLA, Workspace};
 use crate::{examples, sh};
 
 #[derive(Debug, Default)]
@@ -45,6 +45,7 @@ pub(crate) fn main(args: Vec<String>) -> Result<()> {
 
     let mut needed = Service::needed_by(&options.packages);
     needed.retain(|service| !options.without.contains(service));
+    tracer(&options.packages)?;
     let servers = Servers::start(&needed)?;
     let built = build(&workspace, &selection)?;
     let mut summary = Summary::new(built.tests);
@@ -64,6 +65,17 @@ pub(crate) fn main(args: Vec<String>) -> Result<()> {
         println!("left out by name: {}, and with it the tests of {}", service.name(), service.package());
     }
     close(&summary, &options.allowed_skips, status.success())
+}
+
+/// Gets what kills processes at their system calls, where the tests of these crates do: SQLite's, on Linux.
+fn tracer(packages: &[String]) -> Result<()> {
+    const LEFT_OUT: &str = "HCC_WITHOUT_STRACE";
+    let sqlite = format!("{UMBRELLA}-sqlite");
+    let is_needed = cfg!(target_os = "linux") && (packages.is_empty() || packages.contains(&sqlite));
+    if !is_needed || std::env::var_os(LEFT_OUT).is_some() {
+        return Ok(());
+    }
+    install::program("strace", "strace").with_context(|| format!("`{LEFT_OUT}=1` leaves out what needs it"))
 }
 
 /// Prints table and closing line; an error where anything failed, was skipped without leave, or nothing ran.

@@ -7,7 +7,7 @@
 //! ends, [`left_running`] is about servers that outlive the command (`up`, `down`, `status`).
 
 mod dynamodb;
-mod install;
+pub(crate) mod install;
 mod left_running;
 mod mongo;
 mod process;

@@ -15,6 +15,8 @@ mod contract;
 mod crowded;
 mod damage;
 mod files;
+#[cfg(target_os = "linux")]
+mod killed;
 mod lifecycle;
 mod places;
 mod processes;

@@ -23,7 +23,7 @@ async fn the_workload_keeps_what_it_acknowledges() {
     processes::work_through(async || open(&folder.path().join("demo.sqlite")).await).await.unwrap();
 }
 
-async fn open(path: &Path) -> Arc<dyn Cache> {
+pub async fn open(path: &Path) -> Arc<dyn Cache> {
     Arc::new(SqliteCache::builder(path).busy_timeout(Duration::from_secs(20)).open().await.unwrap())
 }
 
@@ -32,7 +32,7 @@ pub fn children(path: &Path) -> Processes {
     Processes::new("processes::the_workload_keeps_what_it_acknowledges", path)
 }
 
-async fn check_file(path: &Path) {
+pub async fn check_file(path: &Path) {
     assert_eq!(text(path, "PRAGMA integrity_check").await, "ok");
     let counted = number(path, "SELECT count(*) FROM responses").await;
     let summed = number(path, "SELECT coalesce(sum(len), 0) FROM responses").await;

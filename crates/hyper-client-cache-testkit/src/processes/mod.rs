@@ -33,7 +33,7 @@ mod load;
 
 mod said;
 
-use std::io::{BufRead, BufReader, Lines, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Lines, Write};
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdout, Command, Stdio};
 use std::sync::Arc;
@@ -71,14 +71,17 @@ impl Child {
         &self.place
     }
 
-    /// Works on `cache` and says so, until the process is killed.
+    /// Works on `cache` and says so, until the process is killed. It ends by itself where nobody listens any more.
     ///
     /// # Errors
     /// What the cache has done wrong: the process ends, which whoever has started it notices.
     pub async fn work(&self, cache: Arc<dyn Cache>) -> Result<(), Violation> {
         fn say_aloud(line: String) -> Result<(), Violation> {
             let mut out = std::io::stdout().lock();
-            writeln!(out, "{line}").and_then(|()| out.flush()).map_err(|error| lost("the output", &error))
+            match writeln!(out, "{line}").and_then(|()| out.flush()) {
+                Err(error) if error.kind() == ErrorKind::BrokenPipe => std::process::exit(0),
+                said => said.map_err(|error| lost("the output", &error)),
+            }
         }
         work(cache, &self.name, u64::MAX, say_aloud).await
     }
@@ -142,6 +145,25 @@ impl Processes {
             heard = heard.saturating_add(1);
         }
         running.kill(said)
+    }
+
+    /// Runs a child whom something else is to kill, such as what it is [run by](Self::run_by), and hears it out. `false`
+    /// where it goes on after it has acknowledged `most` changes; then it is let go of, and ends. Blocks.
+    ///
+    /// # Errors
+    /// It ended by itself.
+    pub fn run_until_killed(&self, name: &str, most: u64, said: &mut Said) -> Result<bool, Violation> {
+        let mut running = self.start(name)?;
+        let mut heard = 0_u64;
+        for line in running.lines.by_ref() {
+            heard = heard.saturating_add(said.hear(&line.map_err(|error| lost("a child's output", &error))?).into());
+            if heard >= most {
+                return Ok(false);
+            }
+        }
+        let status = running.process.wait().map_err(|error| lost("waiting for a child", &error))?;
+        // A process that was killed has no code; what it is run by may have one for that.
+        if status.success() { Err(Violation::new("a child ended by itself")) } else { Ok(true) }
     }
 }
 

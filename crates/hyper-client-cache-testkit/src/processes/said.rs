@@ -31,6 +31,12 @@ impl Said {
         verb == "ack"
     }
 
+    /// Whether nothing was said yet.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Each key has what was acknowledged last or what was under way, byte for byte; and that is known from now on.
     ///
     /// # Errors
@@ -67,6 +73,7 @@ mod tests {
     async fn what_is_not_kept_is_noticed() {
         let cache = MemoryCache::default();
         let name = key("one", 0, 0).unwrap();
+        assert!(Said::default().is_empty());
         assert!(Said::default().check(&cache).await.is_err());
         let mut said = Said::default();
         assert!(!said.hear(&format!("try {name} 7")));
