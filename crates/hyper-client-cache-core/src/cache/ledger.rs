@@ -250,8 +250,11 @@ impl Ledger {
         generation: Option<Generation>,
         done: Option<oneshot::Sender<Result<()>>>,
     ) -> bool {
+        let is_left;
         {
             let mut pending = self.lock();
+            // By a runtime that has ended, and with it who tried.
+            is_left = pending.tombstones > 0 && !pending.healing;
             if generation.is_some_and(|generation| !self.is_current(generation)) {
                 return false;
             }
@@ -293,6 +296,9 @@ impl Ledger {
             pending.running = pending.running.saturating_add(1);
             self.waiting.store(pending.actions.len(), Ordering::Release);
         }
+        if is_left {
+            self.heal();
+        }
         let mut job = Box::pin(Job { ledger: self.clone(), key, retries: &RETRIES, over: false }.run());
         // A store in memory is done at once: no task for it.
         let polled = catch_unwind(AssertUnwindSafe(|| job.as_mut().poll(&mut Context::from_waker(Waker::noop()))));
@@ -310,7 +316,7 @@ impl Ledger {
                 runtime.spawn(job);
                 true
             }
-            // Dropping the job takes its action back.
+            // Dropping the job takes its action back, or leaves it to the next runtime.
             Err(_) => false,
         }
     }

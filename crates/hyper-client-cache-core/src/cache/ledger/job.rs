@@ -1,11 +1,11 @@
 //! Carries a key's actions out, one after the other.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use super::action::{Action, Replaced, has_same_body};
-use super::{Ledger, MAX_TOMBSTONES};
+use super::{Ledger, MAX_TOMBSTONES, Pending, unconfirmed};
 use crate::cache::Stored;
 use crate::cache::record::{Group, Record, Variants};
 use crate::error::{Error, Result};
@@ -18,7 +18,8 @@ pub(super) const RETRIES: [Duration; 3] =
 /// The most keys that a group lists; the oldest go first.
 const MAX_GROUP: usize = 1024;
 
-/// The one job of a key. Dropped before its end (the runtime shuts down), it takes its action back.
+/// The one job of a key. Dropped before its end (the runtime shuts down), it takes its action back; a deletion stays, for
+/// another runtime to carry out.
 pub(super) struct Job {
     pub(super) ledger: Arc<Ledger>,
     pub(super) key: CacheKey,
@@ -111,12 +112,43 @@ impl Job {
                 self.over = false;
                 return false;
             }
-            Some(waiting) if keep => waiting.running = false,
+            Some(_) if keep => {}
             // Under the same lock as the comparison: an action that comes in between would be lost.
             _ => {
                 ledger.remove(pending, &self.key, true);
                 return true;
             }
+        }
+        ledger.keep(pending, &self.key);
+        true
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        if self.over {
+            return;
+        }
+        let mut pending = self.ledger.lock();
+        match pending.actions.get_mut(&self.key) {
+            // It may have joined this job while that was at something else, and what took the place of one gives it back.
+            Some(waiting) if matches!(waiting.action, Action::Delete | Action::Put { alone: true, .. }) => {
+                let bytes = std::mem::replace(&mut waiting.action, Action::Delete).bytes();
+                pending.bytes = pending.bytes.saturating_sub(bytes);
+                self.ledger.keep(pending, &self.key);
+            }
+            _ => self.ledger.remove(pending, &self.key, false),
+        }
+    }
+}
+
+impl Ledger {
+    /// Ends the job of `key`, whose action is a deletion that is not confirmed: it stays, as a tombstone.
+    fn keep(self: &Arc<Self>, mut pending: MutexGuard<'_, Pending>, key: &CacheKey) {
+        let mut unanswered = Vec::new();
+        if let Some(waiting) = pending.actions.get_mut(key) {
+            waiting.running = false;
+            unanswered = std::mem::take(&mut waiting.done);
         }
         pending.running = pending.running.saturating_sub(1);
         pending.tombstones = pending.tombstones.saturating_add(1);
@@ -125,25 +157,18 @@ impl Job {
             if let Some(oldest) = oldest {
                 pending.actions.remove(&oldest);
                 pending.tombstones = pending.tombstones.saturating_sub(1);
-                ledger.waiting.store(pending.actions.len(), Ordering::Release);
+                self.waiting.store(pending.actions.len(), Ordering::Release);
             }
         }
         drop(pending);
-        ledger.quiet.notify_waiters();
-        ledger.heal();
-        true
-    }
-}
-
-impl Drop for Job {
-    fn drop(&mut self) {
-        if !self.over {
-            self.ledger.remove(self.ledger.lock(), &self.key, false);
+        for done in unanswered {
+            // Who waited may be gone.
+            let _ = done.send(Err(unconfirmed()));
         }
+        self.quiet.notify_waiters();
+        self.heal();
     }
-}
 
-impl Ledger {
     async fn apply(&self, key: &CacheKey, action: Action) -> Result<()> {
         match action {
             Action::Delete => self.cache.delete(key).await.map(drop),

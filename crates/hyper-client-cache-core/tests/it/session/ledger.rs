@@ -1,11 +1,15 @@
 //! Read your writes: what was read to its end is found at once, whatever the store does, by every session on the cache.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
-use hyper_client_cache_core::cache::{Cache, GuardedCache, MemoryCache};
+use hyper_client_cache_core::cache::ledger::{Ledger, Replaced};
+use hyper_client_cache_core::cache::{
+    BodyPlace, Cache, Freshness, GuardedCache, LifetimeSource, MemoryCache, Record, ResponseRecord, Stored,
+};
 use hyper_client_cache_core::layer::OnCacheError;
 use hyper_client_cache_core::policy::{Mode, Outcome};
+use hyper_client_cache_core::storage::CacheKey;
 use hyper_client_cache_core::{CachedSession, ErrorKind};
 use hyper_client_cache_testkit::origin::{Answer, Origin, Recorded};
 use hyper_client_cache_testkit::{ManualClock, Op};
@@ -234,6 +238,56 @@ fn a_runtime_that_ends_leaves_the_cache_usable() {
         assert_eq!(text(&session, &origin.url("/a")).await.0, Outcome::Hit);
     });
     assert_eq!(session.layer().in_flight(), 0);
+}
+
+/// Case 58, decision 3: an invalidation that joined the job of another runtime is not lost with that, and is carried out by
+/// who comes next. Nor is one whose place a record had taken that did not reach the store.
+#[test]
+fn a_runtime_that_ends_takes_no_invalidation_with_it() {
+    let key = CacheKey::from_digest([1; 32]);
+    let record = |text: &'static str| {
+        let freshness = Freshness::new(UNIX_EPOCH, None, LifetimeSource::Session);
+        let mut response = ResponseRecord::new(key, http::Method::GET, "http://host/", http::StatusCode::OK, freshness);
+        response.body = BodyPlace::Inline { len: text.len() as u64 };
+        Stored::new(Record::Response(response), text.into(), None)
+    };
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    for is_replaced in [false, true] {
+        let clock = ManualClock::new();
+        let (cache, responses, _) = faulty(&clock);
+        let cache: Arc<dyn Cache> = Arc::new(cache);
+        let ledger = Ledger::of(cache.clone(), Arc::new(clock));
+        let store = |text| ledger.store(key, record(text), Replaced::Unknown, 64, ledger.generation(&key));
+        let (first, second) = (runtime(), runtime());
+        first.block_on(async {
+            cache.put(&key, record("outdated"), None).await.unwrap();
+            if is_replaced {
+                responses.fail_on(Op::Delete);
+                assert!(ledger.delete([key]).await.is_err());
+                responses.heal();
+            }
+            responses.hang_on(Op::Write);
+            assert!(store("newer"));
+            responses.until_hanging(1).await;
+        });
+        if !is_replaced {
+            second.block_on(async { ledger.forget(key) });
+        }
+        drop(first);
+        assert!(second.block_on(ledger.lookup(&key)).unwrap().is_none(), "what was invalidated is back");
+        responses.heal();
+        second.block_on(async {
+            assert!(cache.get(&key).await.unwrap().is_some());
+            // Whatever it is that is done next.
+            ledger.forget(CacheKey::from_digest([2; 32]));
+            while cache.get(&key).await.unwrap().is_some() {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            ledger.flush().await;
+            assert!(store("newest"));
+            assert!(ledger.lookup(&key).await.unwrap().is_some());
+        });
+    }
 }
 
 /// Case 244: a session says what its guard counted, and shows the store's errors where it is told to.
