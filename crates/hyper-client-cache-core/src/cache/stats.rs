@@ -53,6 +53,8 @@ counters! {
     bypassed,
     /// Requests answered with 504 because only the cache was allowed to answer.
     offline,
+    /// Requests that ended in an error.
+    errors,
     /// Records accepted by the store.
     stored,
     /// Records that the store did not take: it failed, or it was too slow for a large body.

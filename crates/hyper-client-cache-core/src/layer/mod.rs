@@ -292,6 +292,12 @@ impl Engine {
         response.extensions_mut().insert(info);
     }
 
+    /// Counts and logs a request that ended in an error.
+    fn count_error(&self, error: &crate::error::Error) {
+        self.ledger.counters.errors.add();
+        tracing::debug!(kind = ?error.kind(), %error, "no answer");
+    }
+
     /// Counts and logs what was decided about a request: the same value that the caller is given.
     fn count(&self, response: &http::Response<CacheBody>) {
         let Some(info) = response.extensions().get::<CacheInfo>() else { return };

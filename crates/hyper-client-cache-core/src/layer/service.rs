@@ -108,9 +108,12 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (handle, inner) = (self.handle.clone(), self.inner.clone());
         Box::pin(async move {
-            let response = pin!(answer(&handle, inner, request, None)).await?;
-            handle.engine.count(&response);
-            Ok(response)
+            let result = pin!(answer(&handle, inner, request, None)).await;
+            match &result {
+                Ok(response) => handle.engine.count(response),
+                Err(error) => handle.engine.count_error(error),
+            }
+            result
         })
     }
 }
@@ -134,6 +137,11 @@ impl<S> CacheService<S> {
     /// Counts and logs what was [answered](Self::run).
     pub(crate) fn count(&self, response: &Response<CacheBody>) {
         self.handle.engine.count(response);
+    }
+
+    /// Counts and logs that nothing was answered.
+    pub(crate) fn count_error(&self, error: &Error) {
+        self.handle.engine.count_error(error);
     }
 }
 

@@ -360,7 +360,11 @@ impl CachedSession {
             let backstop = deadline.checked_add(BACKSTOP).unwrap_or(deadline);
             match timeout_at(backstop, sending).await {
                 Ok(response) => Ok(response?.with_deadline(deadline)),
-                Err(_) => Err(Error::new(ErrorKind::Timeout, "the request as a whole")),
+                Err(_) => {
+                    let error = Error::new(ErrorKind::Timeout, "the request as a whole");
+                    self.inner.service.count_error(&error);
+                    Err(error)
+                }
             }
         }
     }

@@ -215,7 +215,8 @@ pub(super) fn send<'a>(
             // Before what is for this hop only is added.
             let kept = Kept::of(&request);
             inner.dress(&mut request, options);
-            let response = pin!(inner.service.run(request, deadline)).await?;
+            let response = pin!(inner.service.run(request, deadline)).await;
+            let response = response.inspect_err(|error| inner.service.count_error(error))?;
             inner.service.count(&response);
             inner.learn_from_cache(&uri, &response);
             let Some(location) = location(&response, policy.limit) else {

@@ -316,6 +316,25 @@ async fn each_response_says_where_it_comes_from() {
     assert!(hop.cache_info.as_ref().unwrap().from_cache() && after.from_cache());
 }
 
+/// Case 244: a request that ends in an error is counted and told as that, by a session and by a layer, whether it was to be
+/// stored or not; a redirect's hop that has an answer counts for itself.
+#[tokio::test]
+async fn a_request_that_ends_in_an_error_is_counted() {
+    let origin = Origin::scripted().await;
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nowhere = format!("http://{closed}/");
+    origin.on("/hop", Answer::redirect(302, &nowhere));
+    let (session, _) = session();
+    for (url, mode, errors) in
+        [(&nowhere, Mode::Default, 1), (&nowhere, Mode::NoStore, 2), (&origin.url("/hop"), Mode::Default, 3)]
+    {
+        session.get(url).mode(mode).send().await.unwrap_err();
+        let stats = session.stats();
+        assert_eq!((stats.errors, stats.misses), (errors, u64::from(errors == 3)));
+        assert_eq!(requests(&stats).iter().sum::<u64>(), stats.misses);
+    }
+}
+
 /// Case 244: each counter is in the documentation, and what is there is a counter.
 #[test]
 fn each_counter_is_documented() {

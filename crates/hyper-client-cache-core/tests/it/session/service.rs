@@ -322,7 +322,7 @@ async fn an_error_is_shared_and_not_repeated_a_thousand_times() {
     for asked in asked {
         assert_eq!(asked.await.unwrap(), ErrorKind::Transport);
     }
-    assert_eq!((inner.calls(), layer.in_flight()), (1, 0));
+    assert_eq!((inner.calls(), layer.in_flight(), layer.stats().errors), (1, 0, 1000));
 }
 
 /// Case 199.
