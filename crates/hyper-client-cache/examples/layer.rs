@@ -18,6 +18,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let origin = Origin::scripted().await;
     origin.on("/", Answer::ok("hello").header("cache-control", "max-age=60"));
 
+    // A layer that adds credentials to requests would go around the cache, not between it and the client: answers are kept
+    // apart by what the cache sees.
     let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
     let mut service = CacheLayer::builder(MemoryCache::default()).build()?.layer(client);
     for _ in 0..2 {

@@ -27,6 +27,10 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! What adds credentials to requests belongs above this layer, where the cache sees them and keeps answers apart by them.
+//! Beneath it, one user is given what was fetched for another, unless each has a layer of their own with a
+//! [`partition`](crate::key::Matching::partition) of their own.
 
 mod builder;
 

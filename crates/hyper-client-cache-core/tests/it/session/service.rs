@@ -14,6 +14,7 @@ use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Empty, Full, StreamBody};
 use hyper_client_cache_core::ErrorKind;
 use hyper_client_cache_core::cache::{Cache, MemoryCache, StorageCache};
+use hyper_client_cache_core::key::Matching;
 use hyper_client_cache_core::layer::{CacheBody, CacheLayer, CacheService};
 use hyper_client_cache_core::policy::{BeforeStore, CacheInfo, Outcome, Reason, Settings, Storing};
 use hyper_client_cache_core::storage::MemoryStorage;
@@ -108,6 +109,38 @@ async fn the_layer_works_around_any_service() {
             assert_eq!(bytes(call(&service).await.unwrap()).await, vec![7; len]);
         }
         assert_eq!(small.stats().hits, u64::from(len < 300_000));
+    }
+}
+
+/// Case 4, as the docs of the layer say it: credentials that are added above the layer keep answers apart; those that are
+/// added beneath it are not seen, and only a partition does.
+#[tokio::test]
+async fn credentials_are_kept_apart_above_the_layer_and_by_partitions_beneath_it() {
+    let cache = MemoryCache::default();
+    let asked = async |above: Option<&str>, partition: Option<&str>| {
+        let matching = partition.map_or_else(Matching::default, |partition| Matching::default().partition(partition));
+        let settings = Settings::default().matching(matching);
+        let layer = CacheLayer::builder(cache.clone()).settings(settings).build().unwrap();
+        let mut service = layer.layer(Scripted::new(|_| async { Ok(ok(full("one's own"))) }));
+        let request = above.map_or_else(Request::builder, |above| Request::builder().header("authorization", above));
+        let response = service.call(request.uri("http://host/path").body(Empty::new()).unwrap()).await.unwrap();
+        let outcome = outcome(&response);
+        bytes(response).await;
+        layer.flush().await;
+        outcome
+    };
+    for (above, partition, expected) in [
+        (None, None, Outcome::Miss),
+        // Another user by a layer beneath would be given this.
+        (None, None, Outcome::Hit),
+        (Some("one"), None, Outcome::Miss),
+        (Some("other"), None, Outcome::Miss),
+        (None, Some("one"), Outcome::Miss),
+        (None, Some("other"), Outcome::Miss),
+        (Some("one"), None, Outcome::Hit),
+        (None, Some("one"), Outcome::Hit),
+    ] {
+        assert_eq!(asked(above, partition).await, expected, "{above:?} {partition:?}");
     }
 }
 
