@@ -47,7 +47,8 @@ pub fn encode(stored: Stored) -> Result<Entry> {
     Ok(Entry::new(Bytes::copy_from_slice(&head), stored.body).retain_until(stored.retain_until))
 }
 
-/// The record of an entry; `None` where the head is not ours or the body's length does not fit.
+/// The record of an entry; `None` where the head is not ours. Whether the body is as long as the head says is for who reads
+/// it: entries of a listing have none.
 ///
 /// Decodes only where no earlier reader of the same value in memory has.
 #[must_use]

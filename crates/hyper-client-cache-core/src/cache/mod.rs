@@ -219,4 +219,12 @@ impl Stored {
     pub fn new(record: Record, body: Bytes, retain_until: Option<SystemTime>) -> Self {
         Self { record: std::sync::Arc::new(record), body, retain_until }
     }
+
+    /// Whether an inline body is as long as the record says it is.
+    pub(crate) fn has_its_body(&self) -> bool {
+        match self.record.as_response().map(|response| &response.body) {
+            Some(BodyPlace::Inline { len }) => *len == self.body.len() as u64,
+            _ => true,
+        }
+    }
 }

@@ -63,7 +63,7 @@ counters! {
     store_refused,
     /// Look-ups that failed: each was a miss.
     lookup_failed,
-    /// Records found under a key that is not theirs: each was a miss.
+    /// Records found under a key that is not theirs, or with a body of another length than theirs: each was a miss.
     mismatched,
     /// Stored bodies that could not be read to their end.
     body_lost,

@@ -282,13 +282,13 @@ impl Engine {
         }
     }
 
-    /// What may be done with a stored response; `None` where it is another request's (case 34).
+    /// What may be done with a stored response; `None` where it is another request's (case 34), or its body another's.
     pub(super) fn accept(&self, stored: &Stored, request: Asked<'_>, lookup: &Lookup) -> Option<Judgement> {
         let record = stored.record.as_response()?;
         let is_ours = record.method == *request.method
             && request.is_about(record)
             && selects(&record.selecting, request.headers, &request.keyer());
-        is_ours.then(|| policy::judge(lookup, record, self.clock.now()))
+        (is_ours && stored.has_its_body()).then(|| policy::judge(lookup, record, self.clock.now()))
     }
 
     fn mismatch(&self, key: CacheKey, care: Care) -> Found {

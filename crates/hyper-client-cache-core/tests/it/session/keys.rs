@@ -2,6 +2,7 @@
 
 use hyper_client_cache_core::cache::{Cache, MemoryCache};
 use hyper_client_cache_core::policy::{Outcome, Reason};
+use hyper_client_cache_core::storage::Entry;
 use hyper_client_cache_testkit::origin::{Answer, Origin, Recorded};
 
 use super::{builder, entries, get, session};
@@ -117,6 +118,25 @@ async fn a_record_of_another_request_is_a_miss() {
     }
     let seen = get(&session, &origin.url("/a"), &[]).await;
     assert_eq!(seen.reason(), Reason::NotFound);
+}
+
+/// Case 34 and rule S15: a body that is not as long as its record says is a miss, is counted and replaced.
+#[tokio::test]
+async fn a_body_of_another_length_than_its_record_is_a_miss() {
+    let origin = Origin::start(|_: &Recorded| Answer::ok("body").header("cache-control", "max-age=60")).await;
+    let cache = MemoryCache::default();
+    let session = builder(&hyper_client_cache_testkit::ManualClock::new()).cache(cache.clone()).build().unwrap();
+    let url = origin.url("/");
+    get(&session, &url, &[]).await;
+    for (number, body) in ["", "bod", "bodyy"].into_iter().enumerate() {
+        let (key, whole) = entries(&cache).await.remove(0);
+        cache.responses().write(&key, Entry::new(whole.head, body)).await.unwrap();
+        let seen = get(&session, &url, &[]).await;
+        assert_eq!((seen.outcome(), seen.reason(), &seen.text[..]), (Outcome::Miss, Reason::RecordMismatch, "body"));
+        assert_eq!(session.stats().mismatched, number as u64 + 1);
+        session.layer().flush().await;
+        assert_eq!(get(&session, &url, &[]).await.outcome(), Outcome::Hit);
+    }
 }
 
 /// Case 50: a partition of any characters and length is no error and no collision.
