@@ -106,7 +106,8 @@ impl SqliteConfig {
     /// The most bytes that the entries may take, [256](crate::ENTRY_OVERHEAD) for the upkeep of each included; `None`: no
     /// bound. Default: 1 GiB.
     ///
-    /// What has expired goes first, then what was least recently used, together with the parts of its body.
+    /// What has expired goes first, then the parts of bodies whose process was killed over an hour ago, then what was least
+    /// recently used, together with the parts of its body.
     pub fn max_bytes(mut self, limit: impl Into<Option<u64>>) -> Self {
         self.max_bytes = limit.into();
         self

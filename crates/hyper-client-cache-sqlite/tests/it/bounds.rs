@@ -5,8 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
+use http::{Method, StatusCode};
 use hyper_client_cache_core::ErrorKind;
-use hyper_client_cache_core::cache::{Cache, parts};
+use hyper_client_cache_core::cache::{
+    BodyPlace, Cache, Freshness, LifetimeSource, Record, ResponseRecord, Stored, parts,
+};
 use hyper_client_cache_core::clock::Clock;
 use hyper_client_cache_core::storage::{CacheKey, Entry, Storage};
 use hyper_client_cache_sqlite::sqlx::sqlite::SqliteConnectOptions;
@@ -198,15 +201,23 @@ async fn orphans_go_before_what_is_alive() {
     let cache = config.max_bytes(room(403, 1000)).open().await.unwrap();
     let bodies = cache.bodies().unwrap();
     let id = parts::new_id(clock.now()).unwrap();
-    let part = async |owner: u16, number: u32| {
+    let owner_of = |owner: u16| {
         let mut digest = [0; 32];
         digest[..2].copy_from_slice(&owner.to_be_bytes());
-        let name = parts::key(&CacheKey::from_digest(digest), &id, number).unwrap();
+        CacheKey::from_digest(digest)
+    };
+    let part = async |owner: u16, number: u32| {
+        let name = parts::key(&owner_of(owner), &id, number).unwrap();
         bodies.write(&name, entry(1000)).await.unwrap();
     };
     for owner in 0..400 {
         part(owner, 0).await;
     }
+    let freshness = Freshness::new(clock.now(), None, LifetimeSource::Session);
+    let mut whole = ResponseRecord::new(owner_of(5), Method::GET, "http://host/", StatusCode::OK, freshness);
+    whole.body =
+        BodyPlace::Parts { id: id.clone(), count: 1, part_len: 1000, len: 1000, checksum: 0, retain_until: None };
+    cache.put(&owner_of(5), Stored::new(Record::Response(whole), "".into(), None), None).await.unwrap();
     cache.responses().write(&key(1), entry(1000)).await.unwrap();
     clock.advance(parts::GRACE);
     // Its writer is at work.
@@ -215,7 +226,8 @@ async fn orphans_go_before_what_is_alive() {
     for number in 2..100 {
         cache.responses().write(&key(number), entry(1000)).await.unwrap();
     }
-    assert_eq!(keys(cache.responses()).await.len(), 99);
+    assert_eq!(keys(cache.responses()).await.len(), 100);
+    assert!(bodies.contains(&parts::key(&owner_of(5), &id, 0).unwrap()).await.unwrap());
     let left = keys(bodies).await;
     assert!(left.len() < 310, "{}", left.len());
     assert_eq!(left.iter().filter(|part| part.as_str().starts_with("018f")).count(), 2);
