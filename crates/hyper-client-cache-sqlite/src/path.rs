@@ -62,6 +62,9 @@ pub(crate) fn resolve(name: &Path) -> Result<PathBuf> {
     Ok(path)
 }
 
+/// How the name of a file begins that is being made.
+const BEGUN: &str = ".new-cache-";
+
 /// What was found at the path of the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
@@ -197,7 +200,7 @@ fn check_owner(file: &Path, found: &Metadata) -> Result<()> {
             ));
         }
         // Somebody else can give a file of ours a second name. SQLite does not see the journal of the first.
-        if found.nlink() > 1 {
+        if found.nlink() > 1 && !is_being_made(file, found) {
             return Err(SqliteError::path(
                 file,
                 "this file has another name (a hard link): copy it, and name the copy",
@@ -207,6 +210,26 @@ fn check_owner(file: &Path, found: &Metadata) -> Result<()> {
     #[cfg(not(unix))]
     let _ = (file, found);
     Ok(())
+}
+
+/// Whether a file with two names is one of ours that is just being made, or was when its process was killed: where a file
+/// system cannot rename without replacing, it is an empty one that is linked to its name. The other name goes.
+#[cfg(unix)]
+fn is_being_made(file: &Path, found: &Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let Some(Ok(names)) = file.parent().filter(|_| found.len() == 0 && found.nlink() == 2).map(fs::read_dir) else {
+        return false;
+    };
+    let is_other = |path: &Path| {
+        let is_temporary = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(BEGUN.as_bytes()));
+        is_temporary && fs::symlink_metadata(path).is_ok_and(|of| (of.dev(), of.ino()) == (found.dev(), found.ino()))
+    };
+    let other = names.flatten().map(|name| name.path()).find(|path| is_other(path));
+    // Whoever makes it may have removed it already.
+    other.is_some_and(|other| match fs::remove_file(other) {
+        Ok(()) => true,
+        Err(error) => error.kind() == IoKind::NotFound,
+    }) || fs::symlink_metadata(file).is_ok_and(|found| found.nlink() == 1)
 }
 
 /// Whether what belongs to `owner` may be used by a process of `user`: what is its own, and what is the system's, which
@@ -261,7 +284,7 @@ fn create_private(path: &Path) -> Result<Found> {
         return Ok(Found::Existing);
     }
     // Its mode is 0600 under any umask.
-    let file = tempfile::Builder::new().prefix(".new-cache-").tempfile_in(path.parent().unwrap_or(Path::new(".")));
+    let file = tempfile::Builder::new().prefix(BEGUN).tempfile_in(path.parent().unwrap_or(Path::new(".")));
     match file.map_err(failed)?.into_temp_path().persist_noclobber(path) {
         Ok(()) => Ok(Found::New),
         Err(error) if error.error.kind() == IoKind::AlreadyExists => Ok(Found::Existing),

@@ -236,6 +236,25 @@ mod permissions {
         }
     }
 
+    /// Where a file system cannot rename without replacing, a new file has two names for a moment; a kill leaves both.
+    #[tokio::test]
+    async fn a_file_that_was_being_made_is_gone_on_with() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, begun) = (folder.path().join("demo.sqlite"), folder.path().join(".new-cache-x"));
+        fs::write(&begun, "").unwrap();
+        fs::hard_link(&begun, &path).unwrap();
+        SqliteCache::open(&path).await.unwrap().close().await.unwrap();
+        assert!(!begun.exists());
+        SqliteCache::open(&path).await.unwrap();
+        // Somebody else's second name stays a reason to refuse, also of an empty file.
+        let folder = tempfile::tempdir().unwrap();
+        let (path, other) = (folder.path().join("demo.sqlite"), folder.path().join("other"));
+        fs::write(&other, "").unwrap();
+        fs::hard_link(&other, &path).unwrap();
+        assert!(SqliteCache::open(&path).await.unwrap_err().to_string().contains("hard link"));
+        assert_eq!(fs::read(&other).unwrap(), b"");
+    }
+
     /// Cases 111 and 114: what another user has put there is not opened, neither for writing nor for reading, be it a
     /// valid cache or a journal that SQLite would play back. Only root can give files away: others pass this by, and have
     /// the test in `path`.

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use hyper_client_cache_testkit::processes::{Processes, Said};
 
+use crate::places::check as check_places;
 use crate::processes::{check_file, children, open};
 use crate::support::execute;
 
@@ -97,6 +98,7 @@ async fn some_lives(call: &'static str, nth: usize, made: &[&'static str], lives
         }
         cache.close().await.unwrap();
         check_file(&path).await;
+        check_places(&path).await;
     }
     kills
 }

@@ -29,7 +29,7 @@ async fn counts(path: &Path) -> [i64; 3] {
 }
 
 /// Each row has one place, and each place its row.
-async fn check(path: &Path) {
+pub async fn check(path: &Path) {
     let [recent, others, rows] = counts(path).await;
     assert_eq!(recent + others, rows);
     let found = "SELECT count(*) FROM (SELECT * FROM responses_recent UNION SELECT * FROM responses_places) AS place \

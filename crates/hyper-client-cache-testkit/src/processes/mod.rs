@@ -35,7 +35,7 @@ mod said;
 
 use std::io::{BufRead, BufReader, ErrorKind, Lines, Write};
 use std::path::{Path, PathBuf};
-use std::process::{ChildStdout, Command, Stdio};
+use std::process::{ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -162,8 +162,7 @@ impl Processes {
             }
         }
         let status = running.process.wait().map_err(|error| lost("waiting for a child", &error))?;
-        // A process that was killed has no code; what it is run by may have one for that.
-        if status.success() { Err(Violation::new("a child ended by itself")) } else { Ok(true) }
+        if is_of_a_kill(status) { Ok(true) } else { Err(Violation::new(format!("a child ended by itself: {status}"))) }
     }
 }
 
@@ -288,6 +287,16 @@ pub async fn eight_are_killed(processes: &Processes, open: impl AsyncFn() -> Arc
         return Err(Violation::new("something was read that is damaged"));
     }
     Ok(cache.close().await?)
+}
+
+/// Whether a child was killed. What it is run by ends by the same signal, or has the code that shells give for that.
+fn is_of_a_kill(status: ExitStatus) -> bool {
+    const KILL: i32 = 9;
+    #[cfg(unix)]
+    if std::os::unix::process::ExitStatusExt::signal(&status) == Some(KILL) {
+        return true;
+    }
+    status.code() == Some(128_i32.saturating_add(KILL))
 }
 
 async fn blocking<T: Send + 'static>(
