@@ -92,6 +92,13 @@ impl Body for ResponseBody {
             Source::Kept(bytes) => return Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Source::Lost => return Poll::Ready(Some(Err(lost()))),
         };
+        // Asked once more: where the time was over before the waker was there, nobody wakes it any more, and what it was
+        // told may only be that it is gone.
+        if matches!(frame, Poll::Pending | Poll::Ready(Some(Err(_))))
+            && self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+        {
+            return Poll::Ready(Some(Err(self.end())));
+        }
         if frame.is_pending()
             && let Some(deadline) = self.deadline
             && !matches!(&self.source, Source::Cache(body) if body.wakes_in_time())

@@ -40,8 +40,7 @@ impl Wake for Leave {
         if Instant::now() >= self.deadline
             && let Some(shared) = self.shared.upgrade()
         {
-            // The reader too, if it is polled after all: it has no other timer.
-            shared.wakers.wake_all();
+            // Wakes the reader too, which has no other timer. Whoever registers later sees that the time is over.
             shared.leave(self.reader, false);
         }
     }

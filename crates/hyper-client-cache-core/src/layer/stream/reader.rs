@@ -184,12 +184,15 @@ impl std::fmt::Debug for Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
+        // First, because what is dropped is not to be woken.
+        self.shared.wakers.forget(self.id);
         self.shared.leave(self.id, self.is_last);
     }
 }
 
 impl Shared {
-    /// Goes on without a reader; where there is none left, lets go of the body.
+    /// Goes on without a reader; where there is none left, lets go of the body. Wakes all who wait, the reader too where it
+    /// is still there.
     pub(super) fn leave(self: &Arc<Self>, id: u64, is_last: bool) {
         let (given_up, successor) = {
             let mut core = self.lock();
@@ -210,7 +213,6 @@ impl Shared {
         } else {
             drop(given_up);
         }
-        self.wakers.forget(id);
         if let Some((finish, rest)) = successor {
             finish.read(rest);
         }

@@ -1,10 +1,14 @@
 //! Two calls, the second from the cache; verbs, bodies, redirects, time-outs, closing.
 
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use bytes::Bytes;
 use hyper_client_cache_core::policy::{CacheControl, ExpireAfter, Mode, Outcome, Reason, Storing};
 use hyper_client_cache_core::transport::RequestBody;
 use hyper_client_cache_core::{CachedSession, ErrorKind};
+use hyper_client_cache_testkit::ManualClock;
 use hyper_client_cache_testkit::origin::{Answer, Gate, Origin};
 use serde_json::json;
 
@@ -270,6 +274,35 @@ async fn what_nobody_reads_is_let_go_of_when_its_time_is_over() {
         assert_eq!(response.chunk().await.unwrap_err().kind(), ErrorKind::Timeout, "{path}");
     }
     gate.open();
+}
+
+/// Case 177: where the time ends while the body is polled, that very poll says so, whatever has come of it: nobody may
+/// be left to wake the reader.
+#[tokio::test]
+async fn a_time_that_ends_during_a_poll_is_seen_by_it() {
+    let limit = Duration::from_secs(5);
+    let service = tower::service_fn(move |request: http::Request<RequestBody>| async move {
+        let fails = request.uri().path() == "/fails";
+        let frames = futures_util::stream::poll_fn(move |cx| {
+            // The clock is put forward by the first poll.
+            let _ = pin!(tokio::time::advance(2 * limit)).poll(cx);
+            match fails {
+                true => Poll::Ready(Some(Err::<http_body::Frame<Bytes>, _>(std::io::Error::other("broken")))),
+                false => Poll::Pending,
+            }
+        });
+        let response = http::Response::builder().header("cache-control", "max-age=60");
+        Ok::<_, std::io::Error>(response.body(http_body_util::StreamBody::new(frames)).unwrap())
+    });
+    let session = builder(&ManualClock::new()).service(service).build().unwrap();
+    tokio::time::pause();
+    for path in ["/waits", "/fails"] {
+        let url = format!("http://nowhere.invalid{path}");
+        let mut response = session.get(url).timeout(limit).send().await.unwrap();
+        let polled = pin!(response.chunk()).poll(&mut Context::from_waker(Waker::noop()));
+        let Poll::Ready(read) = polled else { panic!("{path} waits on") };
+        assert_eq!(read.unwrap_err().kind(), ErrorKind::Timeout, "{path}");
+    }
 }
 
 /// Case 177: whoever else reads it goes on, and whoever has come by another's request has a time of his own.
