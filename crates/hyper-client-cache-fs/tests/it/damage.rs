@@ -98,7 +98,8 @@ async fn what_is_removed_is_made_again() {
         cache.redirects().write(&key(2), entry(2)).await.unwrap();
         assert_eq!(other.redirects().read(&key(2)).await.unwrap(), Some(entry(2)), "{}", gone.display());
     }
-    assert_eq!(cache.responses().size().await.unwrap(), 1);
+    // By somebody new: a look in the background that was on its way may have counted what was removed.
+    assert_eq!(FsCache::open(&path).await.unwrap().responses().size().await.unwrap(), 1);
     assert_eq!(cache.responses().stats().corrupt, 0);
 }
 
