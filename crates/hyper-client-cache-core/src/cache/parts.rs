@@ -77,6 +77,9 @@ pub fn bytes_of(key: &CacheKey, entry: Entry) -> Option<Bytes> {
 
 /// Removes the parts that no head in `owners` (responses and redirects) refers to, and says how many.
 ///
+/// A head that cannot be decoded may refer to any parts of its owner, as one of a newer version does: they stay until it
+/// has gone.
+///
 /// # Errors
 /// The storages' own.
 pub async fn delete_orphans(owners: [&dyn Storage; 2], bodies: &dyn Storage, now: SystemTime) -> Result<u64> {
@@ -94,8 +97,8 @@ pub async fn delete_orphans(owners: [&dyn Storage; 2], bodies: &dyn Storage, now
             _ => {
                 let mut wanted = false;
                 for heads in owners {
-                    let head = heads.read(&owner).await?.and_then(codec::decode);
-                    wanted |= head.is_some_and(|stored| stored.record.parts_id() == Some(id));
+                    let head = heads.read(&owner).await?.map(codec::decode);
+                    wanted |= head.is_some_and(|found| found.is_none_or(|stored| stored.record.parts_id() == Some(id)));
                 }
                 last = Some((owner, id.to_owned(), wanted));
                 wanted
@@ -129,6 +132,7 @@ pub fn is_past_grace(id: &str, now: SystemTime) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cache::{Cache, MemoryCache};
     use crate::clock::from_millis;
 
     #[test]
@@ -140,6 +144,24 @@ mod tests {
         assert!(!is_past_grace(&id, from_millis(1_700_000_000_000 + 3_600_000)));
         assert!(is_past_grace(&id, from_millis(1_700_000_000_000 + 3_602_000)));
         assert!(!is_past_grace(&id, from_millis(0)));
+    }
+
+    /// The head is of a newer version, or sealed by a cache around this one.
+    #[tokio::test]
+    async fn the_parts_of_a_head_that_cannot_be_decoded_are_no_orphans() {
+        let cache = MemoryCache::default();
+        let bodies = cache.bodies().unwrap();
+        let owner = CacheKey::from_digest([9; 32]);
+        let part = key(&owner, "00000000aaaaaaaaaaaaaaaa", 0).unwrap();
+        let now = from_millis(1_700_000_000_000);
+        for heads in [cache.responses(), cache.redirects()] {
+            bodies.write(&part, entry(&part, Bytes::from_static(b"part"), None)).await.unwrap();
+            heads.write(&owner, Entry::new("of a version to come", "")).await.unwrap();
+            let owners = || [cache.responses(), cache.redirects()];
+            assert_eq!(delete_orphans(owners(), bodies, now).await.unwrap(), 0);
+            heads.delete(&owner).await.unwrap();
+            assert_eq!(delete_orphans(owners(), bodies, now).await.unwrap(), 1);
+        }
     }
 
     #[test]

@@ -238,6 +238,31 @@ async fn orphans_go_before_what_is_alive() {
     assert_eq!(keys(bodies).await.len(), 2);
 }
 
+/// A head that cannot be decoded, as of a newer version, keeps the parts of its owner for as long as it is there.
+#[tokio::test]
+async fn the_parts_of_a_head_that_cannot_be_decoded_are_no_orphans() {
+    let clock = ManualClock::new();
+    let config = SqliteCache::builder("x").use_temp(true).clock(Arc::new(clock.clone()));
+    let cache = config.max_bytes(room(6, 1000)).open().await.unwrap();
+    let bodies = cache.bodies().unwrap();
+    let id = parts::new_id(clock.now()).unwrap();
+    let mut names = Vec::new();
+    for (owner, heads) in [(1, Some(cache.responses())), (2, Some(cache.redirects())), (3, None)] {
+        let owner = CacheKey::from_digest([owner; 32]);
+        let name = parts::key(&owner, &id, 0).unwrap();
+        bodies.write(&name, entry(1000)).await.unwrap();
+        if let Some(heads) = heads {
+            heads.write(&owner, Entry::new("of a version to come", "")).await.unwrap();
+        }
+        names.push(name);
+    }
+    clock.advance(parts::GRACE + Duration::from_secs(1));
+    for number in 1..=3 {
+        cache.responses().write(&key(number), entry(1000)).await.unwrap();
+    }
+    assert_eq!(keys(bodies).await, names[..2]);
+}
+
 /// A body that is itself over the bound is refused part by part, so that its head is never written.
 #[tokio::test]
 async fn a_body_in_parts_over_the_bound_is_refused() {
