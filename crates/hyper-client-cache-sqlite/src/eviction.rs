@@ -1,10 +1,10 @@
-//! Making room: what is dead first, then parts without a head ([`orphans`](crate::orphans)), then the least recently
-//! used, each with the parts of its body.
+//! Making room: what is dead first, then parts without a head, as far as they are found in time
+//! ([`orphans`](crate::orphans)), then the least recently used, each with the parts of its body.
 //!
 //! Parts that a head names are never judged by themselves: a head whose parts are gone would be an error to whoever
 //! reads it.
 
-use hyper_client_cache_core::cache::codec;
+use hyper_client_cache_core::cache::{Record, codec};
 use hyper_client_cache_core::clock::to_millis;
 use hyper_client_cache_core::storage::frame;
 use sqlx::Row as _;
@@ -27,6 +27,7 @@ pub(crate) async fn make_room(batch: &mut Batch<'_>, tasks: &[&Task]) -> Result<
     let now = to_millis(batch.shared.now());
     let mut tables = Table::ALL.iter();
     let mut next = tables.next();
+    let mut looks: usize = 0;
     loop {
         // Asked anew each time, because what goes may be what would have been replaced.
         let excess = excess(batch, tasks, limit).await?;
@@ -38,6 +39,10 @@ pub(crate) async fn make_room(batch: &mut Batch<'_>, tasks: &[&Task]) -> Result<
             Some(table) => batch.expire(*table, now).await? > 0,
             None => match orphans::collect(batch).await? {
                 Some(1..) => true,
+                Some(0) if looks < orphans::LOOKS => {
+                    looks = looks.saturating_add(1);
+                    true
+                }
                 // As long as bodies have not been looked at there is more to try.
                 looked => evict_some(batch, excess).await? || looked.is_some(),
             },
@@ -67,12 +72,14 @@ async fn evict_some(batch: &mut Batch<'_>, mut excess: u64) -> Result<bool> {
             let used: i64 = row.try_get(2)?;
             let id: i64 = row.try_get(0)?;
             let block: Vec<u8> = row.try_get(3)?;
-            candidates.push((used, table, id, u64::try_from(len).unwrap_or(0), block));
+            let key: String = row.try_get(4)?;
+            candidates.push((used, table, id, u64::try_from(len).unwrap_or(0), block, key));
         }
     }
     candidates.sort_by_key(|(used, ..)| *used);
     let mut chosen: [Vec<i64>; 2] = [Vec::new(), Vec::new()];
-    for (_, table, id, len, block) in candidates.into_iter().take(MAX_ROWS) {
+    let mut opaque = Vec::new();
+    for (_, table, id, len, block, key) in candidates.into_iter().take(MAX_ROWS) {
         if excess == 0 {
             break;
         }
@@ -82,7 +89,11 @@ async fn evict_some(batch: &mut Batch<'_>, mut excess: u64) -> Result<bool> {
             _ => responses.push(id),
         }
         excess = excess.saturating_sub(len.saturating_add(crate::ENTRY_OVERHEAD));
-        if let Some((after, before)) = parts_of(block) {
+        let Some(stored) = frame::unblock_head(&block.into()).ok().and_then(codec::decode) else {
+            opaque.push(key);
+            continue;
+        };
+        if let Some((after, before)) = parts_of(&stored.record) {
             let query = sqlx::query(Table::Bodies.delete_range()).bind(after).bind(before);
             let rows = query.fetch_all(&mut *batch.connection).await?;
             excess = excess.saturating_sub(batch.count_removed(Table::Bodies, &rows).await?);
@@ -96,14 +107,17 @@ async fn evict_some(batch: &mut Batch<'_>, mut excess: u64) -> Result<bool> {
         went |= !removed.is_empty();
         batch.shared.count_evicted(table, removed.iter().filter(|(_, live)| *live).count() as u64);
     }
+    // Once the heads are gone.
+    for owner in opaque {
+        orphans::collect_of(batch, &owner).await?;
+    }
     Ok(went)
 }
 
-/// Between which keys the parts of a head's body lie.
-fn parts_of(block: Vec<u8>) -> Option<(String, String)> {
-    let stored = codec::decode(frame::unblock_head(&block.into()).ok()?)?;
-    let id = stored.record.parts_id()?;
-    let owner = stored.record.key();
+/// Between which keys the parts of a record's body lie.
+fn parts_of(record: &Record) -> Option<(String, String)> {
+    let id = record.parts_id()?;
+    let owner = record.key();
     // `.` follows `-`, and no key has it.
     Some((format!("{owner}-{id}-"), format!("{owner}-{id}.")))
 }

@@ -1,10 +1,11 @@
-//! Parts of bodies whose writer ended before it wrote their head: they make room before anything that is alive does.
+//! Parts of bodies whose writer ended before it wrote their head: they make room before what is alive does, as far as
+//! they are found in time.
 //!
-//! They are looked for only where there is no room, some bodies at a time; when all have been looked at, not again for a
-//! while, because what a writer of this process leaves it removes itself.
+//! They are looked for only where there is no room, some bodies at a time, and at most [`LOOKS`] times in a transaction;
+//! when all have been looked at, not again for a while, because what a writer of this process leaves it removes itself.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use hyper_client_cache_core::cache::{codec, parts};
 use hyper_client_cache_core::clock::to_millis;
@@ -14,6 +15,11 @@ use sqlx::Row as _;
 use crate::batch::Batch;
 use crate::error::Result;
 use crate::sql::{MAX_ROWS, Table, hash_of};
+
+/// How many times a transaction looks at [`MAX_ROWS`] bodies and finds no orphan before something that is alive goes.
+///
+/// More would hold up others that write for longer: each body that is alive costs a few look-ups.
+pub(crate) const LOOKS: usize = 8;
 
 /// How long after the last look at all bodies they are looked at again.
 const EVERY: Duration = Duration::from_secs(15 * 60);
@@ -73,23 +79,46 @@ pub(crate) async fn collect(batch: &mut Batch<'_>) -> Result<Option<u64>> {
     let (mut went, mut last) = (0_u64, String::new());
     for row in &found {
         last = row.try_get(0)?;
-        let Ok(part) = CacheKey::new(&last) else { continue };
-        let Some((owner, id)) = parts::owner_of(&part) else { continue };
-        let (first, end) = (format!("{owner}-{id}-"), format!("{owner}-{id}."));
-        if parts::is_past_grace(id, now)
-            && !is_at_work(batch, &first, &end).await?
-            && !is_named(batch, &owner, id).await?
-        {
-            let query = sqlx::query(Table::Bodies.delete_range()).bind(first).bind(&*end);
-            let rows = query.fetch_all(&mut *batch.connection).await?;
-            batch.count_removed(Table::Bodies, &rows).await?;
-            went = went.saturating_add(rows.len() as u64);
-        }
+        let Some((end, parts)) = look_at(batch, &last, now).await? else { continue };
+        went = went.saturating_add(parts);
         last = end;
     }
     // Whether or not this transaction is committed: what it missed is found by the next look.
     batch.shared.orphans.went_on(if found.len() < MAX_ROWS { String::new() } else { last }, to_millis(now));
     Ok(Some(went))
+}
+
+/// Removes the orphans of one owner, whose head has gone and did not say which parts were its own.
+pub(crate) async fn collect_of(batch: &mut Batch<'_>, owner: &str) -> Result<()> {
+    let now = batch.shared.now();
+    let (mut after, end) = (format!("{owner}-"), format!("{owner}."));
+    loop {
+        let query = sqlx::query(FIRST_PARTS).bind(after).bind(1);
+        let Some(row) = query.fetch_optional(&mut *batch.connection).await? else { return Ok(()) };
+        let part: String = row.try_get(0)?;
+        if part >= end {
+            return Ok(());
+        }
+        after = look_at(batch, &part, now).await?.map_or(part, |(end, _)| end);
+    }
+}
+
+/// Removes the body with this part where it is an orphan. Says behind which key the next one begins, and how many parts
+/// went; `None` where the key is that of no part.
+async fn look_at(batch: &mut Batch<'_>, part: &str, now: SystemTime) -> Result<Option<(String, u64)>> {
+    let Ok(part) = CacheKey::new(part) else { return Ok(None) };
+    let Some((owner, id)) = parts::owner_of(&part) else { return Ok(None) };
+    let (first, end) = (format!("{owner}-{id}-"), format!("{owner}-{id}."));
+    let is_orphan = parts::is_past_grace(id, now)
+        && !is_at_work(batch, &first, &end).await?
+        && !is_named(batch, &owner, id).await?;
+    if !is_orphan {
+        return Ok(Some((end, 0)));
+    }
+    let query = sqlx::query(Table::Bodies.delete_range()).bind(first).bind(&*end);
+    let rows = query.fetch_all(&mut *batch.connection).await?;
+    batch.count_removed(Table::Bodies, &rows).await?;
+    Ok(Some((end, rows.len() as u64)))
 }
 
 /// Whether a part was written so lately that its writer may be at work, as with a body that takes hours to come.

@@ -182,7 +182,7 @@ impl Texts {
                 "DELETE FROM {name} WHERE id IN \
                  (SELECT id FROM {name} WHERE retain_until <= ? LIMIT {MAX_ROWS}) RETURNING {gone}"
             )),
-            oldest: shared(format!("SELECT id, len, used, {block} FROM {name} ORDER BY used LIMIT ?")),
+            oldest: shared(format!("SELECT id, len, used, {block}, key FROM {name} ORDER BY used LIMIT ?")),
             delete_range: shared(format!("DELETE FROM {name} WHERE key > ? AND key < ? RETURNING {gone}")),
             delete_damaged: shared(format!("DELETE FROM {name} WHERE {named} AND {block} IS ?3 RETURNING {gone}")),
             add: shared(format!("UPDATE usage SET bytes = bytes + ? WHERE store = '{name}'")),
@@ -300,7 +300,7 @@ impl Table {
         self.texts().expire.clone()
     }
 
-    /// limit -> row, length, use, block
+    /// limit -> row, length, use, block, key
     pub(crate) fn oldest(self) -> SqlStr {
         self.texts().oldest.clone()
     }

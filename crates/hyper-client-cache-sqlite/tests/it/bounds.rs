@@ -192,7 +192,7 @@ async fn orphaned_parts_make_room_after_the_grace() {
     recount(&path).await;
 }
 
-/// Orphans go before what is alive: before entries, before bodies whose head is there, and before one that takes hours
+/// Orphans among the first thousand bodies go before what is alive: before entries, before bodies whose head is there, and before one that takes hours
 /// to come. Of several hundred bodies each is looked at.
 #[tokio::test]
 async fn orphans_go_before_what_is_alive() {
@@ -261,6 +261,49 @@ async fn the_parts_of_a_head_that_cannot_be_decoded_are_no_orphans() {
         cache.responses().write(&key(number), entry(1000)).await.unwrap();
     }
     assert_eq!(keys(bodies).await, names[..2]);
+    // They go with it.
+    for number in 4..=9 {
+        cache.responses().write(&key(number), entry(1000)).await.unwrap();
+    }
+    assert!(keys(bodies).await.is_empty());
+    assert_eq!(keys(cache.responses()).await.len(), 6);
+}
+
+/// Nothing that is alive goes while there are orphans behind several hundred bodies that are alive.
+#[tokio::test]
+async fn orphans_behind_many_living_bodies_go_before_what_is_alive() {
+    let clock = ManualClock::new();
+    let config = SqliteCache::builder("x").use_temp(true).clock(Arc::new(clock.clone()));
+    let cache = config.max_bytes(room(900, 1000)).open().await.unwrap();
+    let bodies = cache.bodies().unwrap();
+    let id = parts::new_id(clock.now()).unwrap();
+    for owner in 0..310_u16 {
+        let mut digest = [0; 32];
+        digest[..2].copy_from_slice(&owner.to_be_bytes());
+        let owned = CacheKey::from_digest(digest);
+        bodies.write(&parts::key(&owned, &id, 0).unwrap(), entry(1000)).await.unwrap();
+        if owner < 300 {
+            let freshness = Freshness::new(clock.now(), None, LifetimeSource::Session);
+            let mut whole = ResponseRecord::new(owned, Method::GET, "http://host/", StatusCode::OK, freshness);
+            whole.body = BodyPlace::Parts {
+                id: id.clone(),
+                count: 1,
+                part_len: 1000,
+                len: 1000,
+                checksum: 0,
+                retain_until: None,
+            };
+            cache.put(&owned, Stored::new(Record::Response(whole), "".into(), None), None).await.unwrap();
+        }
+    }
+    clock.advance(parts::GRACE + Duration::from_secs(1));
+    let mut written = 0;
+    while cache.bodies().unwrap().size().await.unwrap() == 310 {
+        cache.responses().write(&key(written), entry(1000)).await.unwrap();
+        written += 1;
+    }
+    assert_eq!(bodies.size().await.unwrap(), 300);
+    assert_eq!(cache.responses().size().await.unwrap(), 300 + written);
 }
 
 /// A body that is itself over the bound is refused part by part, so that its head is never written.
