@@ -87,6 +87,8 @@ impl From<sqlx::Error> for SqliteError {
         let fault = match code {
             // Our statements name our tables only: this is another file, put in place of the one that was checked.
             Some(1) if error.to_string().contains("no such table") => Fault::Moved,
+            // A sum of ours: no rows are so many.
+            Some(1) if error.to_string().contains("integer overflow") => Fault::Corrupt,
             Some(code) => fault_of(code),
             None => Fault::Other,
         };
@@ -99,10 +101,13 @@ const fn fault_of(code: u32) -> Fault {
     const READONLY_DBMOVED: u32 = 1032;
     const IOERR_SHORT_READ: u32 = 522;
     const IOERR_DELETE_NOENT: u32 = 5898;
+    const CONSTRAINT_DATATYPE: u32 = 3091;
     match code {
         READONLY_DBMOVED => Fault::Moved,
         // A page beyond the end of the file: somebody cut it.
         IOERR_SHORT_READ => Fault::Corrupt,
+        // Our statements bind what the columns take: a counter in the file has become more than an integer holds.
+        CONSTRAINT_DATATYPE => Fault::Corrupt,
         // Two connections let go of the journal at once.
         IOERR_DELETE_NOENT => Fault::Busy,
         _ => match code & 0xFF {
@@ -205,6 +210,8 @@ mod tests {
             (11, Fault::Corrupt),
             (267, Fault::Corrupt),
             (26, Fault::Corrupt),
+            (3091, Fault::Corrupt),
+            (2067, Fault::Other),
             (13, Fault::Full),
             (1032, Fault::Moved),
             (1544, Fault::ReadOnly),

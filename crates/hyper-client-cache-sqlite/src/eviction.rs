@@ -14,7 +14,7 @@ use crate::error::{Result, SqliteError};
 use crate::orphans;
 use crate::queue::Task;
 use crate::rows::added;
-use crate::sql::{MAX_ROWS, Table};
+use crate::sql::{AGREES, MAX_ROWS, Table};
 
 /// A bound from which on a little more is removed than needed, so that not every write has to remove something.
 const LARGE: u64 = 64 * 1024 * 1024;
@@ -123,8 +123,14 @@ fn parts_of(record: &Record) -> Option<(String, String)> {
 }
 
 /// The tasks that do not fit although everything that may go has gone: the last ones first.
+///
+/// # Errors
+/// [`SqliteError::Broken`] where it is the counters that are wrong: nothing would ever fit again.
 async fn refuse(batch: &mut Batch<'_>, tasks: &[&Task], limit: u64) -> Result<Vec<(usize, SqliteError)>> {
     let mut excess = excess(batch, tasks, limit).await?;
+    if excess > 0 && !sqlx::query(AGREES).fetch_one(&mut *batch.connection).await?.try_get(0)? {
+        return Err(SqliteError::Broken);
+    }
     let mut refused = Vec::new();
     for (at, task) in tasks.iter().enumerate().rev() {
         if excess == 0 {

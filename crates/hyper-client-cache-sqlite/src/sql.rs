@@ -199,6 +199,10 @@ impl Texts {
 /// What all tables hold together.
 pub(crate) const TOTALS: &str = "SELECT sum(entries), sum(bytes) FROM usage";
 
+/// Whether the counters are right where there are neither responses nor redirects.
+pub(crate) const AGREES: &str = "SELECT count(*) = (SELECT sum(entries) FROM usage) \
+     AND coalesce(sum(len), 0) = (SELECT sum(bytes) FROM usage) FROM bodies";
+
 /// The entries of responses and redirects together.
 pub(crate) const ENTRIES: &str = "SELECT sum(entries) FROM usage WHERE store <> 'bodies'";
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use futures_util::TryStreamExt;
 use hyper_client_cache_core::cache::Cache;
 use hyper_client_cache_core::storage::Entry;
-use hyper_client_cache_sqlite::SqliteCache;
+use hyper_client_cache_sqlite::{SqliteCache, SqliteConfig};
 
 use crate::support::{execute, key, number};
 
@@ -133,16 +133,26 @@ async fn two_handles_set_a_file_aside_once() {
 /// Case 141: a file in which no row could be found again, or none be numbered.
 #[tokio::test]
 async fn a_file_whose_counters_are_nonsense_is_set_aside() {
-    for damage in [
-        "DELETE FROM usage WHERE store = 'responses'",
-        "UPDATE usage SET last = 9223372036854775807",
-        "UPDATE responses SET id = 9223372036854775807 WHERE key = 'key-00000003'",
+    let (bounded, unbounded) = (Some(SqliteConfig::DEFAULT_MAX_BYTES), None);
+    for (limit, damage) in [
+        (bounded, "DELETE FROM usage WHERE store = 'responses'"),
+        (bounded, "UPDATE usage SET last = 9223372036854775807"),
+        (bounded, "UPDATE responses SET id = 9223372036854775807 WHERE key = 'key-00000003'"),
+        // More than a number holds, all together or with the next row.
+        (bounded, "UPDATE usage SET entries = 9223372036854775807"),
+        (bounded, "UPDATE usage SET bytes = 9223372036854775807"),
+        (unbounded, "UPDATE usage SET entries = 9223372036854775807 WHERE store = 'responses'"),
+        (unbounded, "UPDATE usage SET bytes = 9223372036854775807 WHERE store = 'responses'"),
+        // More than there is room for, and nothing that could go.
+        (bounded, "UPDATE usage SET entries = 9223372036854775807 WHERE store = 'redirects'"),
+        (bounded, "UPDATE usage SET bytes = 9223372036854775807 WHERE store = 'bodies'"),
+        (bounded, "UPDATE usage SET bytes = bytes + 2000000000 WHERE store = 'responses'"),
     ] {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("demo.sqlite");
         filled(&path).await.close().await.unwrap();
         execute(&path, &[damage]).await;
-        let cache = SqliteCache::open(&path).await.unwrap();
+        let cache = SqliteCache::builder(&path).max_bytes(limit).open().await.unwrap();
         for number in 1..4 {
             let entry = Entry::new("new", number.to_string());
             cache.responses().write(&key(number + 1000), entry.clone()).await.unwrap();
