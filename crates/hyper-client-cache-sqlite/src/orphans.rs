@@ -24,6 +24,13 @@ pub(crate) const LOOKS: usize = 8;
 /// How long after the last look at all bodies they are looked at again.
 const EVERY: Duration = Duration::from_secs(15 * 60);
 
+/// How far ahead of the clock a part may have been written and count as written just now: the places in the order of use
+/// go on from those of a clock that was ahead, so that for a while nothing tells old parts from new ones.
+///
+/// Orphans from that time stay for as long; from a clock that was ahead by more, they may go, and so may what is being
+/// written.
+const AHEAD: Duration = Duration::from_secs(7 * 24 * 3600);
+
 /// The first part of each body after a key, by a step in the index for each. Key to begin after, limit -> key
 ///
 /// A part's key ends in `-` and hexadecimal digits. `.` follows `-`, and no key has it; `max` goes on where a key is none
@@ -125,10 +132,9 @@ async fn look_at(batch: &mut Batch<'_>, part: &str, now: SystemTime) -> Result<O
 async fn is_at_work(batch: &mut Batch<'_>, first: &str, end: &str) -> Result<bool> {
     let query = sqlx::query(LAST_WRITTEN).bind(first).bind(end);
     let written: i64 = query.fetch_one(&mut *batch.connection).await?.try_get(0)?;
-    // What was written far later than now tells nothing: the places in the order of use go on from those of a clock that
-    // was ahead.
-    let age = to_millis(batch.shared.now()).saturating_mul(1000).abs_diff(written);
-    Ok(Duration::from_micros(age) <= parts::GRACE)
+    let now = to_millis(batch.shared.now()).saturating_mul(1000);
+    let off = Duration::from_micros(now.abs_diff(written));
+    Ok(off <= if written > now { AHEAD } else { parts::GRACE })
 }
 
 /// Whether a head names the body, or may: of one that cannot be decoded, as of a newer version or sealed by a cache around

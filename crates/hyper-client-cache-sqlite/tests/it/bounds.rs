@@ -306,6 +306,31 @@ async fn orphans_behind_many_living_bodies_go_before_what_is_alive() {
     assert_eq!(cache.responses().size().await.unwrap(), 300 + written);
 }
 
+/// A body that takes hours to come keeps its parts also where the clock was ahead, so that none of them is as old as it
+/// looks; where it was ahead by weeks, orphans do not stay for weeks.
+#[tokio::test]
+async fn parts_written_after_a_clock_was_ahead_are_no_orphans_for_some_days() {
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+    for (ahead, stay) in [(DAY, true), (14 * DAY, false)] {
+        let clock = ManualClock::new();
+        let config = SqliteCache::builder("x").use_temp(true).clock(Arc::new(clock.clone()));
+        let cache = config.max_bytes(room(6, 1000)).open().await.unwrap();
+        let bodies = cache.bodies().unwrap();
+        clock.advance(ahead);
+        cache.responses().write(&key(1), entry(1000)).await.unwrap();
+        clock.rewind(ahead);
+        let (owner, id) = (CacheKey::from_digest([1; 32]), parts::new_id(clock.now()).unwrap());
+        for number in 0..2 {
+            bodies.write(&parts::key(&owner, &id, number).unwrap(), entry(1000)).await.unwrap();
+            clock.advance(parts::GRACE + Duration::from_secs(1));
+        }
+        for number in 2..8 {
+            cache.responses().write(&key(number), entry(1000)).await.unwrap();
+        }
+        assert_eq!(bodies.size().await.unwrap() == 2, stay, "{ahead:?}");
+    }
+}
+
 /// A body that is itself over the bound is refused part by part, so that its head is never written.
 #[tokio::test]
 async fn a_body_in_parts_over_the_bound_is_refused() {
