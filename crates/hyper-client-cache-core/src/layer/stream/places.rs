@@ -35,15 +35,20 @@ impl Core {
     /// The hash of the first `len` bytes, where it happens to be known.
     pub(super) fn hash_of(&self, len: u64) -> Option<u64> {
         let of_readers = self.readers.iter().filter_map(|place| Some((place.offset, place.hash.as_ref()?.finish())));
-        let of_spool = self.spool().map(|spool| (self.filed, spool.hash().finish()));
+        // Whether or not the store has failed: it is of what came.
+        let of_spool = match &self.keep {
+            Keep::Spool(spool) => Some((self.filed, spool.hash().finish())),
+            Keep::Whole { .. } | Keep::Deciding(_) | Keep::Nothing => None,
+        };
         let mut known = of_readers.chain(of_spool).chain(self.furthest);
         known.find(|(offset, _)| *offset == len).map(|(_, hash)| hash)
     }
 
     /// Begins to note the hash of what each reader has had, so that whoever falls behind can go on by a request of its own.
-    /// As long as one reads alone, and as long as all is in memory, that is not needed and costs nothing.
+    /// As long as one reads alone, and as long as all is in memory, that is not needed and costs nothing. Who comes when the
+    /// others have gone is behind already.
     pub(super) fn note_hashes(&mut self) {
-        if self.readers.len() < 2 {
+        if self.readers.len() < 2 && self.readers.iter().all(|place| place.offset >= self.filed) {
             return;
         }
         for place in self.readers.iter_mut().filter(|place| place.hash.is_none()) {

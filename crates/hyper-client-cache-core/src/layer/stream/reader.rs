@@ -1,7 +1,7 @@
 //! One caller's reading of a shared body.
 
 use std::hash::Hasher;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
@@ -71,7 +71,7 @@ impl Reader {
                 let mut core = shared.lock();
                 return match bytes.filter(|bytes| bytes.len() > skip) {
                     Some(bytes) => self.give(&mut core, bytes.slice(skip..)),
-                    None => Poll::Ready(Some(Err(self.detach(&core, gone)))),
+                    None => Poll::Ready(Some(Err(self.detach(core, gone)))),
                 };
             }
             let wakers = Arc::clone(&self.shared.wakers);
@@ -84,14 +84,14 @@ impl Reader {
             wakers.register(self.id, cx.waker());
             if self.offset < core.window.base() {
                 let Some(spool) = core.spool() else {
-                    return Poll::Ready(Some(Err(self.detach(&core, too_slow))));
+                    return Poll::Ready(Some(Err(self.detach(core, too_slow))));
                 };
                 if let Some(part) = spool.read(self.offset) {
                     self.part = Some(part);
                     continue;
                 }
                 if core.outcome.is_some() {
-                    return Poll::Ready(Some(Err(self.detach(&core, gone))));
+                    return Poll::Ready(Some(Err(self.detach(core, gone))));
                 }
             } else if let Some(outcome) = &core.outcome {
                 return Poll::Ready(match outcome {
@@ -138,20 +138,23 @@ impl Reader {
 
     /// Goes on by a request of its own, where it may and knows what it has had; the rest is neither in memory nor in the
     /// store.
-    fn detach(&mut self, core: &Core, why: fn() -> Error) -> Stop {
+    fn detach(&mut self, core: MutexGuard<'_, Core>, why: fn() -> Error) -> Stop {
         if let Some(Err(error)) = &core.outcome {
             return Stop::Failed(error.clone());
         }
         let place = core.readers.iter().find(|place| place.reader == self.id);
         let hash = place.and_then(|place| place.hash.as_ref()).map(|hash| hash.finish());
+        // What has ended is known as a whole, if somebody has read all of it.
+        let ended = core.outcome.is_some().then(|| core.window.end());
+        let whole = ended.and_then(|len| core.hash_of(len));
+        let len = ended.or(core.announced);
+        // What comes now is the user's: the request, its copies, and whoever listens to the log.
+        drop(core);
         let (Some(refetch), Some(hash)) = (self.again.take(), hash) else {
             return Stop::Failed(why());
         };
         tracing::debug!(offset = self.offset, "goes on by a request of its own: {}", why());
-        // What has ended is known as a whole, if somebody has read all of it.
-        let ended = core.outcome.is_some().then(|| core.window.end());
-        let whole = ended.and_then(|len| core.hash_of(len));
-        let same = Same { delivered: (self.offset, hash), len: ended.or(core.announced), hash: whole };
+        let same = Same { delivered: (self.offset, hash), len, hash: whole };
         Stop::Behind(Box::new(Mend::begin(refetch, same)))
     }
 

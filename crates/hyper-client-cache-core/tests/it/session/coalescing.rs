@@ -1,11 +1,19 @@
 //! One exchange for all who ask for the same thing: who shares it, who must not, who comes late.
 
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
+use http_body::{Body, Frame};
 use hyper_client_cache_core::cache::StorageCache;
 use hyper_client_cache_core::policy::{Mode, Outcome, Settings};
 use hyper_client_cache_core::session::Response;
 use hyper_client_cache_core::storage::MemoryStorage;
+use hyper_client_cache_core::transport::RequestBody;
 use hyper_client_cache_core::{CachedSession, ErrorKind};
 use hyper_client_cache_testkit::origin::{Answer, Gate, Origin, PatternChecker, Recorded};
 use hyper_client_cache_testkit::{ManualClock, Op};
@@ -387,6 +395,51 @@ async fn no_reader_fails_only_because_the_cache_stops_storing() {
     settled(&session, 1, 12).await;
     session.cache().clear().await.unwrap();
     assert_eq!((rest(laggard, seen).await, origin.count() - before), (Ok(3 * MIB), 2));
+}
+
+/// A body that comes in these pieces and says with the last that it is the last.
+struct Pieces(VecDeque<Bytes>);
+
+impl Body for Pieces {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<std::io::Result<Frame<Bytes>>>> {
+        Poll::Ready(self.0.pop_front().map(|piece| Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// Case 197: who comes when all others have gone, and finds the beginning only in the store, goes on too.
+#[tokio::test]
+async fn who_comes_after_all_others_have_gone_goes_on_by_a_request_of_its_own() {
+    let clock = ManualClock::new();
+    let (cache, _, bodies) = faulty(&clock);
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = asked.clone();
+    let service = tower::service_fn(move |_: http::Request<RequestBody>| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        let pieces = Pieces([tail(0, 200_000), tail(200_000, MIB)].map(Bytes::from).into());
+        async {
+            Ok::<_, std::io::Error>(
+                http::Response::builder().header("cache-control", "max-age=60").body(pieces).unwrap(),
+            )
+        }
+    });
+    let session = builder(&clock).cache(cache).service(service).build().unwrap();
+    bodies.hang_on(Op::Write);
+    let ask = || session.get("http://host/").send();
+    assert_eq!(pattern_len(ask().await.unwrap()).await, Some(200_000 + MIB));
+    let late = ask().await.unwrap();
+    assert_eq!((outcome(&late), asked.load(Ordering::SeqCst)), (Outcome::Coalesced, 1));
+    bodies.heal();
+    settled(&session, 1, 5).await;
+    session.cache().clear().await.unwrap();
+    assert_eq!(pattern_len(late).await, Some(200_000 + MIB));
+    assert_eq!(asked.load(Ordering::SeqCst), 2);
 }
 
 /// Case 197: what the origin has is another by now. Never a mix, and never another body under the headers that the caller
