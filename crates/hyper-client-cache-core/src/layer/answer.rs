@@ -224,8 +224,10 @@ impl Engine {
             }
             _ => {
                 match leader {
-                    // One that fails is not like this for long.
-                    Some(leader) if !head.status.is_server_error() => leader.land_unshared(self.clock.now()),
+                    // One that fails is not like this for long; and what this request alone wants is not the others'.
+                    Some(leader) if !head.status.is_server_error() && !is_by_request(reason) => {
+                        leader.land_unshared(self.clock.now());
+                    }
                     leader => land(leader, Verdict::Alone),
                 }
                 CacheBody::untouched(body)
@@ -294,6 +296,11 @@ impl Engine {
         self.explain(info, &mut response);
         response
     }
+}
+
+/// Whether it is only this request that does not store the response: the next one may.
+const fn is_by_request(reason: Reason) -> bool {
+    matches!(reason, Reason::Mode | Reason::Setting | Reason::Filter | Reason::CallbackPanicked)
 }
 
 /// How many bytes of body a response announces; `None` where it has none by definition or does not say.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body, Frame};
 use hyper_client_cache_core::cache::StorageCache;
-use hyper_client_cache_core::policy::{Mode, Outcome, Settings};
+use hyper_client_cache_core::policy::{Mode, Outcome, ResponseFilter, Settings};
 use hyper_client_cache_core::session::Response;
 use hyper_client_cache_core::storage::MemoryStorage;
 use hyper_client_cache_core::transport::RequestBody;
@@ -179,6 +179,31 @@ async fn nobody_waits_twice_for_what_is_not_shared() {
     let shared = answers(begin(&session, &origin.url("/b"), &[], 3).await).await;
     assert_eq!(shared.iter().filter(|(outcome, _)| *outcome == Outcome::Miss).count(), 1);
     settled(&session, 1, 0).await;
+}
+
+/// Case 193: what only one request does not store may be shared by the next.
+#[tokio::test]
+async fn what_one_request_does_not_store_is_waited_for_again() {
+    let origin = Origin::scripted().await;
+    let gates = [Gate::new(), Gate::new()];
+    let held = |gate: usize| fresh(Answer::ok("x")).after(&gates[gate]);
+    origin.on("/a", [held(0), held(0), held(1)]);
+    let (session, _) = session();
+    let url = origin.url("/a");
+    let leader = tokio::spawn(session.get(&url).filter(ResponseFilter::new(|_| false)).send());
+    eventually("it is with the origin", || gates[0].arrivals() == 1).await;
+    let waiter = begin(&session, &url, &[], 1).await;
+    gates[0].open();
+    assert_eq!(leader.await.unwrap().unwrap().text().await.unwrap(), "x");
+    assert_eq!(answers(waiter).await, [(Outcome::Miss, "x".to_owned())]);
+    super::flushed(&session).await;
+    session.cache().clear().await.unwrap();
+    let asked = begin(&session, &url, &[], 3).await;
+    eventually("one is with the origin", || gates[1].arrivals() > 0).await;
+    waiting().await;
+    gates[1].open();
+    assert_eq!(answers(asked).await.iter().filter(|(outcome, _)| *outcome == Outcome::Miss).count(), 1);
+    assert_eq!(origin.count(), 3);
 }
 
 /// Case 193: once it is known which fields select, nobody waits for another variant.
