@@ -276,18 +276,14 @@ impl PartsBody {
             self.ledger.forget_body(self.owner, self.id.clone());
         }
         let left = std::mem::take(&mut self.left);
-        match self.refetch.take() {
+        let mend = match self.refetch.take() {
             Some(refetch) => {
                 let delivered = (self.len.saturating_sub(left), delivered_hash);
                 let (len, hash) = (Some(self.len), Some(self.checksum));
-                let same = Same { delivered, len, hash };
-                let mend = self.mend.insert(Mend::begin(refetch, same));
-                mend.poll_frame(cx)
+                Mend::begin(refetch, Same { delivered, len, hash })
             }
-            None => {
-                let error = Error::new(ErrorKind::Body, "a part of the stored body is gone or damaged");
-                Poll::Ready(Some(Err(error)))
-            }
-        }
+            None => Mend::failed(Error::new(ErrorKind::Body, "a part of the stored body is gone or damaged")),
+        };
+        self.mend.insert(mend).poll_frame(cx)
     }
 }

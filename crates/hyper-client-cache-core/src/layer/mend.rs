@@ -84,6 +84,8 @@ enum Stage {
     Skipping { body: Upstream, skipped: u64, hash: Box<XxHash3_64> },
     Giving { body: Upstream, given: u64, hash: Box<XxHash3_64> },
     Over,
+    // Said again whenever it is asked: who logs an error and reads on must not take the body for a whole one.
+    Failed(Error),
 }
 
 impl Same {
@@ -103,10 +105,17 @@ impl Mend {
         Self { stage: Stage::Asking(refetch()), same }
     }
 
+    /// What cannot be gone on with.
+    pub(super) const fn failed(error: Error) -> Self {
+        Self { stage: Stage::Failed(error), same: Same { delivered: (0, 0), len: None, hash: None } }
+    }
+
     pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>>>> {
         let result = ready!(self.poll_next(cx));
-        if !matches!(result, Ok(Some(_))) {
-            self.stage = Stage::Over;
+        match &result {
+            Ok(Some(_)) => {}
+            Ok(None) => self.stage = Stage::Over,
+            Err(error) => self.stage = Stage::Failed(error.clone()),
         }
         Poll::Ready(result.map(|bytes| bytes.map(Frame::data)).transpose())
     }
@@ -160,6 +169,7 @@ impl Mend {
                     return Poll::Ready(if fits { Ok(data) } else { Err(differs()) });
                 }
                 Stage::Over => return Poll::Ready(Ok(None)),
+                Stage::Failed(error) => return Poll::Ready(Err(error.clone())),
             }
         }
     }

@@ -7,6 +7,7 @@ use futures_util::TryStreamExt;
 use hyper_client_cache_core::cache::Cache;
 use hyper_client_cache_core::layer::INLINE_LIMIT;
 use hyper_client_cache_core::policy::{Mode, Outcome};
+use hyper_client_cache_core::session::Response;
 use hyper_client_cache_core::storage::{CacheKey, Entry};
 use hyper_client_cache_core::{CachedSession, ErrorKind};
 use hyper_client_cache_testkit::origin::{Answer, Gate, Origin, PatternChecker, pattern};
@@ -159,8 +160,35 @@ async fn another_body_is_noticed_wherever_it_differs() {
         origin.on("/a", Answer::ok(other));
         let response = session.get(&url).send().await.unwrap();
         assert_eq!(outcome(&response), Outcome::Hit);
-        assert_eq!(response.bytes().await.unwrap_err().kind(), ErrorKind::Body);
+        fails_for_good(response).await;
     }
+}
+
+/// Reads up to the error, and on: nobody must take what came for a whole body.
+async fn fails_for_good(mut response: Response) {
+    while let Ok(bytes) = response.chunk().await {
+        assert!(bytes.is_some(), "a clean end");
+    }
+    for _ in 0..2 {
+        assert_eq!(response.chunk().await.unwrap_err().kind(), ErrorKind::Body);
+    }
+}
+
+/// Case 184: a body of which a part is gone, and that nothing can be asked for, fails however often it is read on.
+#[tokio::test]
+async fn a_body_that_has_failed_has_no_clean_end_afterwards() {
+    let origin = Origin::scripted().await;
+    origin.on("/a", [fresh(Answer::pattern(MIB)).etag("\"1\""), Answer::status(304)]);
+    let (session, clock) = session();
+    let url = origin.url("/a");
+    assert_eq!(ask(&session, &url).await, (Outcome::Miss, Some(MIB)));
+    settled(&session, 1, 4).await;
+    let keys = part_keys(&session).await;
+    assert!(session.cache().bodies().unwrap().delete(&keys[2]).await.unwrap());
+    clock.advance(Duration::from_secs(3600));
+    let response = session.get(&url).send().await.unwrap();
+    assert_eq!(outcome(&response), Outcome::Revalidated);
+    fails_for_good(response).await;
 }
 
 /// Case 184: what is missing comes from the origin only where that still has the same body; never a mix.
