@@ -250,11 +250,14 @@ impl Ledger {
         generation: Option<Generation>,
         done: Option<oneshot::Sender<Result<()>>>,
     ) -> bool {
-        let is_left;
         {
             let mut pending = self.lock();
-            // By a runtime that has ended, and with it who tried.
-            is_left = pending.tombstones > 0 && !pending.healing;
+            if (pending.tombstones > 0 || self.has_doubts()) && !pending.healing {
+                // Left over by a runtime that has ended, and with it who tried. Whatever becomes of this action.
+                drop(pending);
+                self.heal();
+                pending = self.lock();
+            }
             if generation.is_some_and(|generation| !self.is_current(generation)) {
                 return false;
             }
@@ -295,9 +298,6 @@ impl Ledger {
             }
             pending.running = pending.running.saturating_add(1);
             self.waiting.store(pending.actions.len(), Ordering::Release);
-        }
-        if is_left {
-            self.heal();
         }
         let mut job = Box::pin(Job { ledger: self.clone(), key, retries: &RETRIES, over: false }.run());
         // A store in memory is done at once: no task for it.

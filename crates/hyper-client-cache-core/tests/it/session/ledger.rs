@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
+use bytes::Bytes;
 use hyper_client_cache_core::cache::ledger::{Ledger, Replaced};
 use hyper_client_cache_core::cache::{
     BodyPlace, Cache, Freshness, GuardedCache, LifetimeSource, MemoryCache, Record, ResponseRecord, Stored,
@@ -10,6 +11,7 @@ use hyper_client_cache_core::cache::{
 use hyper_client_cache_core::layer::OnCacheError;
 use hyper_client_cache_core::policy::{Mode, Outcome};
 use hyper_client_cache_core::storage::CacheKey;
+use hyper_client_cache_core::transport::RequestBody;
 use hyper_client_cache_core::{CachedSession, ErrorKind};
 use hyper_client_cache_testkit::origin::{Answer, Origin, Recorded};
 use hyper_client_cache_testkit::{ManualClock, Op};
@@ -288,6 +290,40 @@ fn a_runtime_that_ends_takes_no_invalidation_with_it() {
             assert!(ledger.lookup(&key).await.unwrap().is_some());
         });
     }
+}
+
+/// Case 58: what could not be read when it was invalidated is made up for by whoever comes next, also where the runtime has
+/// ended that tried.
+#[test]
+fn a_runtime_that_ends_leaves_no_url_in_doubt() {
+    let clock = ManualClock::new();
+    let (cache, responses, _) = faulty(&clock);
+    let cache: Arc<dyn Cache> = Arc::new(cache);
+    let service = tower::service_fn(async |_: http::Request<RequestBody>| {
+        let response = http::Response::builder().header("cache-control", "max-age=60");
+        Ok::<_, std::io::Error>(response.body(http_body_util::Full::new(Bytes::from_static(b"x"))).unwrap())
+    });
+    let session = || builder(&clock).shared_cache(cache.clone()).service(service).build().unwrap();
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    // Kept, so that what is in doubt is remembered.
+    let first = session();
+    runtime().block_on(async {
+        assert_eq!(text(&first, "http://host/").await.0, Outcome::Miss);
+        super::flushed(&first).await;
+        responses.fail_on(Op::Read);
+        first.post("http://host/").send().await.unwrap();
+        responses.heal();
+    });
+    runtime().block_on(async {
+        let second = session();
+        let mut outcomes = Vec::new();
+        while outcomes.last() != Some(&Outcome::Hit) {
+            assert!(outcomes.len() < 60, "still in doubt: {outcomes:?}");
+            outcomes.push(text(&second, "http://host/").await.0);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        assert_eq!(outcomes[0], Outcome::Miss);
+    });
 }
 
 /// Case 244: a session says what its guard counted, and shows the store's errors where it is told to.
