@@ -46,7 +46,7 @@ use crate::error::Result;
 use crate::storage::{CacheKey, Storage, StorageStats};
 
 /// How many parts are deleted at once: their keys are in memory for so long.
-const PARTS_AT_ONCE: usize = 1024;
+pub(crate) const PARTS_AT_ONCE: usize = 1024;
 
 /// The storages that a session uses, and the operations that need more than one of them.
 ///

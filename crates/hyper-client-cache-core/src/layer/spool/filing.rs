@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use super::{MAX_IN_FLIGHT, Message, State};
 use crate::cache::ledger::Busy;
-use crate::cache::{BodyPlace, parts};
+use crate::cache::{BodyPlace, PARTS_AT_ONCE, parts};
 use crate::layer::deposit::Deposit;
 use crate::layer::stream::Shared;
 use crate::policy::filter::Decision;
@@ -144,9 +144,16 @@ async fn write(state: &State, number: u32, bytes: Bytes, retain_until: Option<Sy
 /// Removes what was written of a body that will have no head.
 async fn remove_parts(state: &State, begun: u32) {
     let Some(bodies) = state.ledger.cache().bodies() else { return };
-    let keys: Vec<_> = (0..begun).filter_map(|number| parts::key(&state.owner, &state.id, number)).collect();
-    if let Err(error) = bodies.delete_many(&keys).await {
-        // They are orphans now, and collected by `delete_expired`.
-        tracing::debug!(%error, "parts of an incomplete body are left to be collected");
+    let mut keys = (0..begun).filter_map(|number| parts::key(&state.owner, &state.id, number));
+    loop {
+        let next: Vec<_> = keys.by_ref().take(PARTS_AT_ONCE).collect();
+        if next.is_empty() {
+            return;
+        }
+        if let Err(error) = bodies.delete_many(&next).await {
+            // They are orphans now, and collected by `delete_expired`.
+            tracing::debug!(%error, "parts of an incomplete body are left to be collected");
+            return;
+        }
     }
 }
