@@ -241,8 +241,8 @@ const fn is_trusted(owner: u32, user: u32) -> bool {
 
 /// Refuses a folder in which others could put a file of their own in place of ours.
 ///
-/// A folder that is a symbolic link is followed where it was made by the user or the system, as `/tmp` is on some systems
-/// and `~/.cache` with some users: others could point theirs elsewhere at any time.
+/// Where the folder itself is a symbolic link, it is followed if the user or the system made it, as `/tmp` on some systems
+/// and `~/.cache` with some users: others could point theirs elsewhere at any time. Links further up are not looked at.
 fn check_folder(folder: &Path) -> Result<()> {
     let found = fs::metadata(folder).map_err(|error| SqliteError::path(folder, format!("cannot be used: {error}")))?;
     if !found.is_dir() {
