@@ -124,8 +124,7 @@ impl ResponseRecord {
 
     /// The header lines as a map. Shares the values' bytes; costs one insertion a line.
     ///
-    /// What is over [`MAX_HEADER_LINES`](super::codec::MAX_HEADER_LINES), of a record that was never stored, is left
-    /// out.
+    /// What is over [`MAX_HEADER_LINES`], of a record that was never stored, is left out.
     #[must_use]
     pub fn header_map(&self) -> HeaderMap {
         let lines = self.headers.get(..MAX_HEADER_LINES).unwrap_or(&self.headers);
